@@ -1,0 +1,243 @@
+"""The command line on a real kernel: what scripts rely on, as root and as an ordinary user."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import parse
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VNETLAB = [sys.executable, "-m", "vnetlab"]
+# A user namespace whose one user is not root has no capabilities, whoever made it.
+ORDINARY = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+DEADLINE = 60
+
+SMALL = """
+name: c-small
+segments:
+  lan: {subnets: [192.0.2.0/24]}
+hosts:
+  hv1:
+    nics: {eth0: lan}
+    networks:
+      home: {mode: nat, uplink: eth0, subnets: [10.40.0.0/24]}
+    vms:
+      web: home
+      cam: {networks: [home], backend: tap}
+machines:
+  peer: lan
+"""
+
+
+def vnetlab(
+    *arguments: str, prefix: list[str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    options = {"stdin": subprocess.DEVNULL} | options
+    if "input" in options:
+        del options["stdin"]
+    return subprocess.run(
+        [*(prefix or []), *VNETLAB, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+        env=environment,
+        **options,
+    )
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture
+def lab(small: Path) -> Iterator[str]:
+    name = f"c-cli-{os.getpid()}"
+    done = vnetlab("up", str(small), "--name", name)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    yield name
+    vnetlab("down", name)
+
+
+def names_of_labs() -> list[str]:
+    labs = json.loads(vnetlab("status", "--json").stdout)["labs"]
+    return [lab["name"] for lab in labs]
+
+
+def test_status_is_the_contract(lab: str) -> None:
+    done = vnetlab("status", lab, "--json")
+    (found,) = json.loads(done.stdout)["labs"]
+    assert found.keys() == {"name", "holder", "nodes"}
+    assert found["name"] == lab
+    assert Path(f"/proc/{found['holder']}").exists()
+    assert found["nodes"] == {
+        "hv1": {"kind": "host", "backend": "namespace", "host": ""},
+        "web": {"kind": "vm", "backend": "namespace", "host": "hv1"},
+        "cam": {"kind": "vm", "backend": "tap", "host": "hv1"},
+        "peer": {"kind": "machine", "backend": "namespace", "host": ""},
+    }
+    assert lab in vnetlab("status").stdout
+
+
+def test_a_second_lab_of_that_name_is_refused(lab: str, small: Path) -> None:
+    done = vnetlab("up", str(small), "--name", lab)
+    assert done.returncode == 2
+    assert lab in done.stderr
+    assert names_of_labs().count(lab) == 1
+
+
+def test_down_removes_the_lab_once(lab: str) -> None:
+    assert vnetlab("down", lab).returncode == 0
+    assert lab not in names_of_labs()
+    again = vnetlab("down", lab)
+    assert again.returncode == 2
+    assert lab in again.stderr
+    assert vnetlab("status", lab).returncode == 2
+
+
+def test_exec_passes_everything_through(lab: str) -> None:
+    done = vnetlab("exec", "--lab", lab, "web", "--", "sh", "-c", "cat; exit 7", input="hello")
+    assert (done.returncode, done.stdout) == (7, "hello")
+    done = vnetlab("exec", "--lab", lab, "web", "--", "sh", "-c", "echo oops >&2; kill -9 $$")
+    assert (done.returncode, done.stdout, done.stderr) == (137, "", "oops\n")
+    done = vnetlab("exec", "--lab", lab, "web", "ip", "-4", "address")
+    assert "10.40.0." in done.stdout
+    assert "192.0.2." in vnetlab("exec", "--lab", lab, "peer", "ip", "route").stdout
+
+
+def test_nodes_find_each_other_by_name(lab: str) -> None:
+    done = vnetlab("exec", "--lab", lab, "web", "--", "getent", "hosts", "peer")
+    assert (done.returncode, done.stdout.split()[0][:8]) == (0, "192.0.2.")
+
+
+def test_exec_of_what_is_not_there(lab: str) -> None:
+    done = vnetlab("exec", "--lab", lab, "nobody", "--", "true")
+    assert done.returncode == 2
+    assert "nobody" in done.stderr
+    done = vnetlab("exec", "--lab", lab, "web", "--", "no-such-command")
+    assert done.returncode == 127
+    assert "no-such-command" in done.stderr
+    assert vnetlab("exec", "--lab", "c-no-such-lab", "web", "--", "true").returncode == 2
+
+
+def test_shell_says_where_one_is(lab: str) -> None:
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        [*VNETLAB, "shell", "--lab", lab, "web"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(ours, b"echo inside-$VNETLAB_NODE; exit 3\n")
+    output = b""
+    while True:
+        try:
+            output += os.read(ours, 4096)
+        except OSError:  # EIO: the last one that had the terminal open is gone
+            break
+    os.close(ours)
+    assert shell.wait(DEADLINE) == 3
+    assert b"inside-web" in output
+    assert b"[web] $" in output
+
+
+def test_probe_of_a_healthy_lab(lab: str) -> None:
+    done = vnetlab("probe", lab, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["lab"] == lab
+    assert report["summary"]["holds"] == len(report["verdicts"]) > 0
+    assert {verdict["verdict"] for verdict in report["verdicts"]} == {"holds"}
+
+
+def test_probe_names_what_a_flushed_ruleset_breaks(lab: str) -> None:
+    vnetlab("exec", "--lab", lab, "hv1", "--", "nft", "flush", "ruleset")
+    done = vnetlab("probe", lab)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "\nBROKEN nat." in done.stdout
+    assert "promised: " in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["caller", "ordinary-user"])
+def test_a_file_is_tested_and_nothing_stays(prefix: list[str], small: Path, tmp_path: Path) -> None:
+    junit = tmp_path / "verdicts.xml"
+    done = vnetlab("test", str(small), "--json", "--junit", str(junit), prefix=prefix)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["lab"] == "c-small"
+    assert report["summary"]["holds"] == len(report["verdicts"]) > 0
+    assert len(list(parse(junit).iter("testcase"))) == len(report["verdicts"])
+    assert not [name for name in names_of_labs() if name.startswith("c-small")]
+
+
+def test_probe_takes_a_file_too(small: Path) -> None:
+    done = vnetlab("probe", str(small))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" not in done.stdout
+    assert " holds" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGKILL, -9),
+    ],
+)
+@pytest.mark.parametrize("seen", ["before-the-lab", "with-the-lab"])
+def test_a_signal_leaves_nothing(number: signal.Signals, code: int, seen: str) -> None:
+    test = subprocess.Popen(
+        [*VNETLAB, "test", str(ROOT / "topologies" / "campus.yaml")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    name = f"campus.{test.pid}"
+    if seen == "with-the-lab":
+        wait_until(lambda: socket_of(name))
+    else:
+        time.sleep(0.3)  # the interpreter is up, and handles signals
+    test.send_signal(number)
+    _, complaints = test.communicate(timeout=DEADLINE)
+    assert test.returncode == code, complaints
+    assert "Traceback" not in complaints
+    wait_until(lambda: not socket_of(name))
+
+
+def test_a_missing_feature_is_named_before_anything_is_made(small: Path) -> None:
+    hidden = 'mount -t tmpfs none /dev/net && exec "$@"'
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    prefix = ["unshare", "--mount", *user, "sh", "-c", hidden, "sh"]
+    done = vnetlab("up", str(small), "--name", "c-missing", prefix=prefix)
+    assert done.returncode == 3, done.stderr
+    assert "/dev/net/tun" in done.stderr
+    assert "c-missing" not in names_of_labs()
+
+
+def socket_of(lab: str) -> bool:
+    return f"/{lab}\n" in Path("/proc/net/unix").read_text()
+
+
+def wait_until(condition: Any, deadline: float = 10) -> None:
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, "deadline passed"
+        time.sleep(0.02)

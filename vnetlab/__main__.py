@@ -1,0 +1,5 @@
+"""`python -m vnetlab`: the command line."""
+
+from vnetlab.cli.main import main
+
+main()

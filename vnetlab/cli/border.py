@@ -1,0 +1,106 @@
+"""Where errors become exit codes: nothing that a user does wrong shows a traceback.
+
+Termination signals become an exception too, so that whatever was made is unmade on the way out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from vnetlab.errors import TopologyError, VnetlabError
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+USAGE = 2
+OTHER = 4
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+DEBUG_VARIABLE = "VNETLAB_DEBUG"
+
+
+class Terminated(BaseException):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+class Border:
+    """A context that ends every exception: one complaint on stderr, and an exit code."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def __enter__(self) -> Border:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # One that is ignored, as nohup does, stays ignored.
+            if self._handlers[number] == signal.SIG_DFL:
+                signal.signal(number, _terminate)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if error is None:
+            return False
+        if os.environ.get(DEBUG_VARIABLE) == "1":
+            traceback.print_exception(error)
+        self.exit_code = _complain(error)
+        return True
+
+
+def _complain(error: BaseException) -> int:
+    """Say on stderr what went wrong, and return the exit code for it."""
+    match error:
+        case TopologyError():
+            # Bare, so that an editor finds FILE:LINE:COLUMN at the beginning of each line.
+            click.echo(str(error), err=True)
+            return error.exit_code
+        case VnetlabError():
+            _say(str(error))
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return USAGE
+        case KeyboardInterrupt() | click.Abort():
+            return 128 + signal.SIGINT
+        case Terminated():
+            return 128 + error.number
+        # Outside its standalone mode, click exits by itself for one reason: a broken pipe.
+        case BrokenPipeError() | SystemExit():
+            _give_up_stdout()
+            return 128 + signal.SIGPIPE
+        case _:
+            text = " ".join(str(error).split())
+            _say(f"{type(error).__name__}: {text} ({DEBUG_VARIABLE}=1 shows where)")
+            return OTHER
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"vnetlab: {line}", err=True)
+
+
+def _give_up_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush has no reader to miss."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # A second signal must not interrupt the cleaning up that the first one began.
+    for again in SIGNALS:
+        signal.signal(again, signal.SIG_IGN)
+    raise Terminated(number)

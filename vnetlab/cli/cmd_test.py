@@ -1,0 +1,26 @@
+"""`vnetlab test`: up, probe, down, whatever happens."""
+
+from __future__ import annotations
+
+import click
+
+from vnetlab.cli.options import json_option, junit_option, svg_option
+
+
+@click.command(name="test")
+@click.argument("file", metavar="FILE")
+@json_option
+@junit_option
+@svg_option
+def command(file: str, as_json: bool, junit: str | None, svg: str | None) -> int:
+    """Bring a topology up, judge every guarantee by packets, take it down.
+
+    Exits with 0 if all hold, 1 if any is broken or inconclusive, 3 if any could not be probed here.
+
+    \b
+    Example:
+      vnetlab test topologies/five-modes.yaml --junit verdicts.xml
+    """
+    from vnetlab.cli.verdicts import Formats, probe_file
+
+    return probe_file(file, Formats(as_json, junit, svg))

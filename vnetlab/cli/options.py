@@ -1,0 +1,35 @@
+"""Options and ways of speaking that several commands share."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."
+)
+junit_option = click.option(
+    "--junit", metavar="FILE", help="Write the verdicts as JUnit XML as well; - is stdout."
+)
+svg_option = click.option("--svg", metavar="FILE", hidden=True, help="Write the report as a picture.")
+
+
+def lab_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--lab``."""
+    option = click.option("--lab", metavar="LAB", help="The lab; may be left out when only one is up.")
+    return option(function)
+
+
+def print_json(value: object) -> None:
+    """Print one object on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def progress(text: str) -> None:
+    """Say on stderr what is going on."""
+    click.echo(f"vnetlab: {text}", err=True)

@@ -1,0 +1,244 @@
+"""Topology -> State, and nothing else: no kernel, no clock, no randomness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnetlab import names, settings
+from vnetlab.modes import OBJECTS, PROPERTIES
+from vnetlab.modes.base import Context
+from vnetlab.ruleset import tables_for
+from vnetlab.state import (
+    Address,
+    Bridge,
+    Link,
+    Namespace,
+    State,
+    StaticRoute,
+    Sysctl,
+    Tap,
+    Veth,
+)
+from vnetlab.topology.model import Family, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from vnetlab.modes.base import Objects
+    from vnetlab.topology.model import (
+        Host,
+        IPAddress,
+        Machine,
+        Network,
+        Nic,
+        Route,
+        Segment,
+        Topology,
+        Vm,
+    )
+
+_SWITCH = "switch"
+
+
+def compile_topology(topology: Topology) -> State:
+    """Return the kernel objects that make the topology true."""
+    return State(
+        (
+            *(_segment(topology, segment) for segment in topology.segments.values()),
+            *(_host(topology, host) for host in topology.hosts.values()),
+            *(_end_node(topology, node, "machine") for node in topology.machines.values()),
+            *(_end_node(topology, vm, "vm") for vm in topology.vms.values() if vm.backend == "namespace"),
+        )
+    )
+
+
+def _segment(topology: Topology, segment: Segment) -> Namespace:
+    """Return a segment: a switch in a namespace of its own, with no part in IP at all."""
+    ports = tuple(
+        Veth(
+            name=names.port(node, nic.name),
+            altname=names.altname(node, nic.name),
+            mtu=segment.mtu,
+            master=_SWITCH,
+            peer_namespace=node,
+            peer=names.nic_device(nic.name),
+        )
+        for node, nic in _outside_nics(topology)
+        if nic.lan.name == segment.name
+    )
+    switch = Bridge(name=_SWITCH, altname=names.altname(segment.name), mtu=segment.mtu)
+    return Namespace(
+        name=names.segment_namespace(segment.name),
+        kind="segment",
+        links=(switch, *ports),
+        sysctls=settings.SWITCH,
+    )
+
+
+def _outside_nics(topology: Topology) -> Iterator[tuple[str, Nic]]:
+    for host in topology.hosts.values():
+        for nic in host.nics.values():
+            yield host.name, nic
+    for machine in topology.machines.values():
+        for nic in machine.nics:
+            yield machine.name, nic
+
+
+def _end_node(topology: Topology, node: Machine | Vm, kind: str) -> Namespace:
+    """Return a machine or VM: NICs, addresses, routes; a router forwards, nobody else does."""
+    links = tuple(_plugged(topology, node.name, nic) for nic in node.nics)
+    router = kind == "machine" and getattr(node, "router", False)
+    return Namespace(
+        name=node.name,
+        kind=kind,
+        links=links,
+        addresses=tuple(
+            Address(names.nic_device(nic.name), address) for nic in node.nics for address in nic.addresses
+        ),
+        routes=_routes(node.routes, {names.nic_device(n.name): n for n in node.nics}),
+        sysctls=(
+            *(settings.ROUTER if router else settings.NODE),
+            *_families_on(node.nics),
+        ),
+    )
+
+
+def _plugged(topology: Topology, node: str, nic: Nic) -> Veth:
+    network = nic.network
+    far = topology.vms[node].host if network else names.segment_namespace(nic.lan.name)
+    return Veth(
+        name=names.nic_device(nic.name),
+        altname="" if names.nic_device(nic.name) == nic.name else names.altname(nic.name),
+        mac=nic.mac,
+        mtu=nic.mtu,
+        peer_namespace=far,
+        peer=names.port(node, nic.name),
+    )
+
+
+def _families_on(nics: Iterable[Nic]) -> Iterator[Sysctl]:
+    """Yield the settings that turn IPv6 on for the NICs that have an IPv6 address."""
+    for nic in nics:
+        if nic.address(Family.IPV6):
+            yield Sysctl(f"net/ipv6/conf/{names.nic_device(nic.name)}/disable_ipv6", "0")
+
+
+def _routes(routes: Iterable[Route], nics: Mapping[str, Nic]) -> tuple[StaticRoute, ...]:
+    return tuple(StaticRoute(route.prefix, route.via, _device_towards(route.via, nics)) for route in routes)
+
+
+def _device_towards(hop: IPAddress, nics: Mapping[str, Nic]) -> str:
+    """Return the device on whose link the next hop is; the loader has checked that there is one."""
+    return next(
+        device for device, nic in nics.items() if any(hop in address.network for address in nic.addresses)
+    )
+
+
+def _host(topology: Topology, host: Host) -> Namespace:
+    parts = {n.name: OBJECTS[n.mode](_context(topology, host, n)) for n in host.networks.values()}
+    devices = {names.host_device(host, nic): nic for nic in host.nics.values()}
+    return Namespace(
+        name=host.name,
+        kind="host",
+        links=tuple(_host_links(topology, host, parts)),
+        addresses=(
+            *(Address(dev, address) for dev, nic in devices.items() for address in nic.addresses),
+            *(address for part in parts.values() for address in part.addresses),
+        ),
+        routes=_routes(host.routes, devices),
+        sysctls=(
+            *settings.NODE,
+            *_forwarding(host),
+            *_uplink_sysctls(host),
+            *(sysctl for part in parts.values() for sysctl in part.sysctls),
+        ),
+        tables=tables_for(tuple(parts.values())),
+    )
+
+
+def _forwarding(host: Host) -> Iterator[Sysctl]:
+    """Yield IPv6's switch for all devices: it has none for one device (ip-sysctl, `forwarding`)."""
+    six = any(PROPERTIES[n.mode].presence and Family.IPV6 in n.families() for n in host.networks.values())
+    if six:
+        yield Sysctl("net/ipv6/conf/all/forwarding", "1")
+
+
+def _uplink_sysctls(host: Host) -> Iterator[Sysctl]:
+    used = {n.uplink for n in host.networks.values() if n.uplink and PROPERTIES[n.mode].presence}
+    for nic in host.nics.values():
+        device = names.host_device(host, nic)
+        if nic.name in used:
+            yield Sysctl(f"net/ipv4/conf/{device}/forwarding", "1")
+        if nic.address(Family.IPV6):
+            yield Sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "0")
+
+
+def _host_links(topology: Topology, host: Host, parts: Mapping[str, Objects]) -> Iterator[Link]:
+    for nic in host.nics.values():
+        device = names.host_device(host, nic)
+        bridged = device != names.nic_device(nic.name)
+        if bridged:
+            alt = names.altname(host.name, nic.name, "switch")
+            yield Bridge(name=device, altname=alt, mac=nic.mac, mtu=nic.mtu)
+        yield Veth(
+            name=names.nic_device(nic.name),
+            altname="" if names.nic_device(nic.name) == nic.name else names.altname(nic.name),
+            mac=nic.mac,
+            mtu=nic.mtu,
+            master=device if bridged else "",
+            peer_namespace=names.segment_namespace(nic.lan.name),
+            peer=names.port(host.name, nic.name),
+        )
+    yield from (part.bridge for part in parts.values() if part.bridge)
+    for network in host.networks.values():
+        for vm, nic in topology.vms_of(network):
+            yield _vm_port(host, network, vm, nic)
+
+
+def _vm_port(host: Host, network: Network, vm: Vm, nic: Nic) -> Link:
+    name = names.port(vm.name, nic.name)
+    alt = names.altname(vm.name, nic.name)
+    bridge = names.network_bridge(host, network)
+    # Bridge networks of one uplink share a bridge, whose isolated flag cannot tell them apart.
+    isolated = network.port_isolation and network.mode is not Mode.BRIDGE
+    if vm.backend == "tap":
+        return Tap(name=name, altname=alt, mtu=nic.mtu, master=bridge, isolated=isolated)
+    return Veth(
+        name=name,
+        altname=alt,
+        mtu=nic.mtu,
+        master=bridge,
+        isolated=isolated,
+        peer_namespace=vm.name,
+        peer=names.nic_device(nic.name),
+    )
+
+
+def _context(topology: Topology, host: Host, network: Network) -> Context:
+    uplink = host.nics.get(network.uplink)
+    public = [
+        n for n in host.networks.values() if PROPERTIES[n.mode].public and n.lan.host and n is not network
+    ]
+    vms = topology.vms_of(network)
+    return Context(
+        host=host,
+        network=network,
+        device=names.network_bridge(host, network),
+        uplink_device=names.host_device(host, uplink) if uplink else "",
+        uplink_addresses=uplink.addresses if uplink else (),
+        reachable=tuple(_reachable(host)),
+        public_devices=tuple(names.network_bridge(host, n) for n in public),
+        reach=tuple(
+            (names.network_bridge(host, host.networks[name]), host.networks[name]) for name in network.reach
+        ),
+        vm_addresses={vm.name: nic.addresses for vm, nic in vms},
+        vm_ports=tuple(names.port(vm.name, nic.name) for vm, nic in vms),
+    )
+
+
+def _reachable(host: Host) -> Iterator[IPAddress]:
+    for nic in host.nics.values():
+        yield from (address.ip for address in nic.addresses)
+    for network in host.networks.values():
+        if PROPERTIES[network.mode].public:
+            yield from (address.ip for address in network.addresses)

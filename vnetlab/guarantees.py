@@ -1,0 +1,144 @@
+"""The vocabulary of promises: Flow, Outcome, Guarantee, Verdict. Words only; the modes speak them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vnetlab.topology.model import Family, IPAddress
+
+
+class Outcome(StrEnum):
+    """What became of a flow, judged at its receiver."""
+
+    DELIVERED = "delivered"
+    """The destination saw it."""
+    REFUSED = "refused"
+    """The destination saw it and answered RST or port unreachable itself."""
+    REJECTED = "rejected"
+    """The destination did not see it; somebody on the way said no by an ICMP error."""
+    SILENT = "silent"
+    """The destination did not see it and nobody said anything."""
+
+
+class VerdictKind(StrEnum):
+    """How promise and observation compare."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    INCONCLUSIVE = "inconclusive"
+    """The observation proves nothing: a control was lost, a capture failed, a counter of drops moved."""
+    UNAVAILABLE = "unavailable"
+    """The probe could not be made here; a feature it needs is absent."""
+
+
+class Protocol(StrEnum):
+    """The kinds of flow judged for every pair."""
+
+    RESOLUTION = "resolution"
+    """ARP request (RFC 826) or neighbour solicitation (RFC 4861)."""
+    ICMP = "icmp"
+    """Echo request and reply."""
+    TCP = "tcp"
+    """A connect: SYN, answered by SYN-ACK of a listener."""
+    UDP = "udp"
+    """One datagram; ``answer`` in the flow says whether an answer is asked for."""
+
+
+class Special(StrEnum):
+    """What makes a flow more than a plain unicast one."""
+
+    NONE = ""
+    CRAFTED = "crafted"
+    """The sender addresses the frame to ``via`` on its own: as if it had added a route or neighbour."""
+    FORGED = "forged-source"
+    BROADCAST = "broadcast"
+    MULTICAST = "multicast"
+    DHCP = "dhcp"
+    TTL = "ttl-exceeded"
+    FRAG_NEEDED = "fragmentation-needed"
+    FRAGMENTS = "fragments"
+    SAME_PORT = "same-port"
+    """Two senders use one source port and ICMP id at once."""
+    ADVERTISEMENT = "router-advertisement"
+    ALIEN = "alien-source"
+    """An outsider claims an address of a private network as its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One flow: what is sent. Everything in it is known from the topology."""
+
+    family: Family
+    protocol: Protocol
+    destination_address: IPAddress
+    source_address: IPAddress | None = None
+    """None: the sending kernel chooses (only where the sender is a host)."""
+    source_port: int = 0
+    destination_port: int = 0
+    answer: bool = True
+    """Whether an answer is part of the flow (False: UDP one way)."""
+    special: Special = Special.NONE
+    out_nic: str = ""
+    """NIC of the sender that it leaves by; empty: chosen by the sending host's kernel."""
+    next_hop_mac: str = ""
+    """Where the first frame goes; empty: resolved by the sending host's kernel."""
+    ttl: int = 64
+    size: int = 0
+    """Whole IP packet in bytes; 0: as small as it comes. DF is always set in IPv4 unless FRAGMENTS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the receiver must see of a delivered flow; None and empty mean unchecked."""
+
+    nic: str = ""
+    """NIC of the receiver that it arrives at."""
+    source_address: IPAddress | None = None
+    source_mac: str = ""
+    ttl: int | None = None
+    source_port_unprivileged: bool = False
+    """The source port is 1024 or above (and need not be the sender's)."""
+    destination_address: IPAddress | None = None
+    """Differs from the flow's where a forward translates."""
+    destination_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """What a mode promises of one flow from one node to another, derived from the topology alone."""
+
+    id: str
+    """Stable: mode, dot, promise, such as ``nat.unsolicited-inbound``."""
+    mode: str
+    network: str
+    """``HOST/NETWORK`` whose promise it is; empty where only segments are concerned."""
+    source: str
+    destination: str
+    flow: Flow
+    expected: Outcome
+    promise: str
+    """The promise in one sentence, in the words of the topology."""
+    seen: Seen | None = None
+    answered: bool = False
+    """The answer reaches the sender: echo reply, SYN-ACK, UDP answer, ARP or ND reply."""
+    error_from: IPAddress | None = None
+    """Who sends the ICMP error of a rejected flow; None: unchecked."""
+    error_code: str = ""
+    """``admin-prohibited``, ``no-route``, ``host-unreachable``, ``ttl-exceeded``, ``frag-needed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A guarantee, judged."""
+
+    guarantee: Guarantee
+    observed: Outcome | None
+    """None where the observation could not be made."""
+    kind: VerdictKind
+    reason: str
+    """One sentence: why it is broken or inconclusive; what was seen where it holds."""
+    evidence: tuple[str, ...] = field(default=())
+    """What was sent, what was seen where, which control arrived."""

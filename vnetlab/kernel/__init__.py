@@ -1,0 +1,1 @@
+"""The only package that touches the machine: holder, namespaces, rtnetlink, nftables, sysctls."""

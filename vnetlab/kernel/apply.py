@@ -1,0 +1,162 @@
+"""Carries out a Plan: each step as one thing to do in the kernel, and nothing that is not in the plan.
+
+Consecutive steps of one namespace share a visit to it, and their rtnetlink requests a system call. After
+an error the lab is as far as it got; whoever started it ends it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import singledispatchmethod
+from itertools import groupby
+from socket import if_nametoindex
+from typing import TYPE_CHECKING, Self
+
+from vnetlab.errors import KernelError
+from vnetlab.kernel import messages, nftables, sysctl, tap
+from vnetlab.kernel.netlink import Netlink
+from vnetlab.plan import (
+    AddAddress,
+    AddNeighbour,
+    AddRoute,
+    AttachPort,
+    CreateBridge,
+    CreateNamespace,
+    CreateTap,
+    CreateVeth,
+    IsolatePort,
+    LinkUp,
+    LoadTable,
+    NameLink,
+    Plan,
+    SetSysctls,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from vnetlab.kernel.spaces import Spaces
+
+
+def apply(spaces: Spaces, plan: Plan) -> None:
+    """Do every step in order.
+
+    Raises KernelError naming the step and the kernel's reason, FeatureUnavailable for a library that is
+    missing.
+    """
+    for namespace, steps in groupby(plan.steps, key=lambda step: step.namespace):
+        remaining = list(steps)
+        while remaining and isinstance(remaining[0], CreateNamespace):
+            spaces.create(remaining.pop(0).namespace)
+        if not remaining:
+            continue
+        with spaces.inside(namespace), Visit(spaces) as visit:
+            for step in remaining:
+                visit.do(step)
+            visit.flush()
+
+
+class Visit:
+    """A stay in one namespace: queued rtnetlink requests, and what they need to be kept open."""
+
+    def __init__(self, spaces: Spaces) -> None:
+        self._spaces = spaces
+        self._netlink = Netlink()
+        self._indices: dict[str, int] = {}
+        self._descriptors: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._release()
+        self._netlink.__exit__(*error)
+
+    def flush(self) -> None:
+        """Send what is queued; raises KernelError."""
+        self._netlink.flush()
+        self._release()
+
+    @singledispatchmethod
+    def do(self, step: Step) -> None:
+        """Do one step, or queue it; raises KernelError."""
+        raise TypeError(f"no way to do this in the kernel: {step.describe()}")
+
+    @do.register
+    def _(self, step: SetSysctls) -> None:
+        self.flush()
+        sysctl.write(step.sysctls)
+
+    @do.register
+    def _(self, step: LoadTable) -> None:
+        self.flush()
+        nftables.load(step.table)
+
+    @do.register
+    def _(self, step: CreateBridge) -> None:
+        self._queue(step, messages.create_bridge(step.link))
+
+    @do.register
+    def _(self, step: CreateTap) -> None:
+        self.flush()
+        tap.create_tap(step.link.name)
+        index = self._index(step, step.link.name)
+        self._queue(step, messages.set_identity(step.link, index))
+        if step.link.master:
+            self._queue(step, messages.set_master(index, self._index(step, step.link.master)))
+
+    @do.register
+    def _(self, step: CreateVeth) -> None:
+        master = self._index(step, step.link.master) if step.link.master else 0
+        far = self._spaces.open(step.link.peer_namespace)
+        self._descriptors.append(far)
+        self._queue(step, messages.create_veth(step.link, step.peer, far, master))
+
+    @do.register
+    def _(self, step: NameLink) -> None:
+        self._queue(step, messages.add_altname(self._index(step, step.device), step.altname))
+
+    @do.register
+    def _(self, step: AttachPort) -> None:
+        bridge = self._index(step, step.bridge)
+        self._queue(step, messages.set_master(self._index(step, step.device), bridge))
+
+    @do.register
+    def _(self, step: IsolatePort) -> None:
+        self._queue(step, messages.set_isolated(self._index(step, step.device)))
+
+    @do.register
+    def _(self, step: LinkUp) -> None:
+        self._queue(step, messages.set_up(self._index(step, step.device)))
+
+    @do.register
+    def _(self, step: AddAddress) -> None:
+        index = self._index(step, step.address.device)
+        self._queue(step, messages.add_address(step.address, index))
+
+    @do.register
+    def _(self, step: AddNeighbour) -> None:
+        index = self._index(step, step.neighbour.device)
+        self._queue(step, messages.add_neighbour(step.neighbour, index))
+
+    @do.register
+    def _(self, step: AddRoute) -> None:
+        index = self._index(step, step.route.device)
+        self._queue(step, messages.add_route(step.route, index))
+
+    def _queue(self, step: Step, message: bytes) -> None:
+        if self._netlink.add(message, step):
+            self.flush()
+
+    def _index(self, step: Step, device: str) -> int:
+        """Return a device's index; one that is still to be made is made first."""
+        if device not in self._indices:
+            self.flush()
+            try:
+                self._indices[device] = if_nametoindex(device)
+            except OSError as error:
+                raise KernelError(f"{step.describe()}: no device {device}") from error
+        return self._indices[device]
+
+    def _release(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())

@@ -1,0 +1,201 @@
+"""Values of a State as rtnetlink requests, encoded with pyroute2's message classes.
+
+Only encoding: sending them is netlink.py's. Constants are those of linux/if_link.h, linux/neighbour.h
+and linux/rtnetlink.h. pyroute2 is imported on first use: whoever only hands apply() to an agent must not
+pay for it. Many machines have the same first device and the same default route: those are kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from socket import AF_INET, AF_INET6
+from typing import TYPE_CHECKING, Any
+
+from vnetlab.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
+
+if TYPE_CHECKING:
+    from vnetlab.state import Address, Link, Neighbour, StaticRoute
+    from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
+
+_RTM_NEWLINK = 16
+_RTM_GETLINK = 18
+_RTM_NEWADDR = 20
+_RTM_GETADDR = 22
+_RTM_NEWROUTE = 24
+_RTM_NEWNEIGH = 28
+_RTM_NEWLINKPROP = 108
+_NLM_F_EXCL = 0x200
+_NLM_F_CREATE = 0x400
+_CREATE = NLM_F_REQUEST | NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL
+_CHANGE = NLM_F_REQUEST | NLM_F_ACK
+_DUMP = NLM_F_REQUEST | NLM_F_DUMP
+
+_IFF_UP = 0x1
+_IFA_F_NODAD = 0x02
+_NUD_PERMANENT = 0x80
+_RT_TABLE_MAIN = 254
+_RTPROT_STATIC = 4
+_RTN_UNICAST = 1
+
+_ONE_QUEUE = (("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1))
+"""The default of a veth is a queue for each CPU that the machine could have."""
+
+_SWITCH = (
+    # A switch that forwards from its first moment (no listening, no learning phase), knows no spanning
+    # tree, hides no multicast and shows its frames to no IP firewall.
+    ("IFLA_BR_FORWARD_DELAY", 0),
+    ("IFLA_BR_STP_STATE", 0),
+    ("IFLA_BR_MCAST_SNOOPING", 0),
+    ("IFLA_BR_NF_CALL_IPTABLES", 0),
+    ("IFLA_BR_NF_CALL_IP6TABLES", 0),
+    ("IFLA_BR_NF_CALL_ARPTABLES", 0),
+)
+
+
+def create_bridge(link: Link) -> bytes:
+    """Return the request that makes a bridge, down."""
+    switch = _nest("IFLA_LINKINFO", _kind("bridge"), _nest("IFLA_INFO_DATA", *_SWITCH))
+    return _link(_RTM_NEWLINK, _CREATE, attributes=(*_identity(link), switch))
+
+
+def create_veth(link: Link, peer: Link, peer_namespace: int, master: int) -> bytes:
+    """Return the request that makes a veth pair, both ends down.
+
+    ``peer_namespace`` is an open descriptor that must stay open until the request is sent; ``master``
+    is the index of the bridge that the near end joins, or 0.
+    """
+    far = _nest("VETH_INFO_PEER", *_identity(peer), *_ONE_QUEUE, ("IFLA_NET_NS_FD", peer_namespace))
+    pair = _nest("IFLA_LINKINFO", _kind("veth"), _nest("IFLA_INFO_DATA", far))
+    joined = (("IFLA_MASTER", master),) if master else ()
+    attributes = (*_identity(link), *_ONE_QUEUE, *joined, pair)
+    return _link(_RTM_NEWLINK, _CREATE, attributes=attributes)
+
+
+def set_identity(link: Link, index: int) -> bytes:
+    """Return the request that gives an existing device its MAC and MTU."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=_identity(link)[1:])
+
+
+def set_master(index: int, bridge: int) -> bytes:
+    """Return the request that makes a device a port of a bridge."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_MASTER", bridge),))
+
+
+def set_isolated(index: int) -> bytes:
+    """Return the request that isolates a bridge port from the other isolated ones."""
+    flag = _nest("IFLA_INFO_SLAVE_DATA", ("IFLA_BRPORT_ISOLATED", 1))
+    port = _nest("IFLA_LINKINFO", ("IFLA_INFO_SLAVE_KIND", "bridge"), flag)
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(port,))
+
+
+def add_altname(index: int, name: str) -> bytes:
+    """Return the request that gives a device one more name."""
+    names = _nest("IFLA_PROP_LIST", ("IFLA_ALT_IFNAME", name))
+    return _link(_RTM_NEWLINKPROP, _CREATE, index, attributes=(names,))
+
+
+@lru_cache
+def set_up(index: int) -> bytes:
+    """Return the request that sets a device up."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, flags=_IFF_UP)
+
+
+def add_address(address: Address, index: int) -> bytes:
+    """Return the request that adds an address, usable at once."""
+    interface = address.address
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+    message = ifaddrmsg()
+    message["family"] = _family(interface)
+    message["prefixlen"] = interface.network.prefixlen
+    message["index"] = index
+    message["flags"] = _IFA_F_NODAD if interface.version == 6 else 0
+    attributes = [("IFA_ADDRESS", str(interface.ip))]
+    if interface.version == 4:
+        attributes.append(("IFA_LOCAL", str(interface.ip)))
+        if interface.network.prefixlen < 31:  # a /31 has no broadcast address (RFC 3021)
+            attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    message["attrs"] = attributes
+    return _encoded(message, _RTM_NEWADDR, _CREATE)
+
+
+def add_neighbour(neighbour: Neighbour, index: int) -> bytes:
+    """Return the request that adds a permanent neighbour entry."""
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+    message = ndmsg()
+    message["family"] = _family(neighbour.address)
+    message["ifindex"] = index
+    message["state"] = _NUD_PERMANENT
+    message["attrs"] = [("NDA_DST", str(neighbour.address)), ("NDA_LLADDR", neighbour.mac)]
+    return _encoded(message, _RTM_NEWNEIGH, _CREATE)
+
+
+@lru_cache
+def add_route(route: StaticRoute, index: int) -> bytes:
+    """Return the request that adds a static unicast route to the main table."""
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+    message = rtmsg()
+    message["family"] = _family(route.prefix)
+    message["dst_len"] = route.prefix.prefixlen
+    message["table"] = _RT_TABLE_MAIN
+    message["proto"] = _RTPROT_STATIC
+    message["type"] = _RTN_UNICAST
+    attributes: list[tuple[str, Any]] = [("RTA_GATEWAY", str(route.via)), ("RTA_OIF", index)]
+    if route.prefix.prefixlen:
+        attributes.append(("RTA_DST", str(route.prefix.network_address)))
+    message["attrs"] = attributes
+    return _encoded(message, _RTM_NEWROUTE, _CREATE)
+
+
+def dump_links() -> bytes:
+    """Return the request for all devices of the namespace."""
+    return _link(_RTM_GETLINK, _DUMP)
+
+
+def dump_addresses() -> bytes:
+    """Return the request for all addresses of the namespace."""
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+    return _encoded(ifaddrmsg(), _RTM_GETADDR, _DUMP)
+
+
+def _link(
+    kind: int,
+    request: int,
+    index: int = 0,
+    attributes: tuple[Any, ...] = (),
+    flags: int = 0,
+) -> bytes:
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    message = ifinfmsg()
+    message["index"] = index
+    message["flags"] = message["change"] = flags
+    message["attrs"] = list(attributes)
+    return _encoded(message, kind, request)
+
+
+def _identity(link: Link) -> tuple[Any, ...]:
+    mac = (("IFLA_ADDRESS", link.mac),) if link.mac else ()
+    return (("IFLA_IFNAME", link.name), ("IFLA_MTU", link.mtu), *mac)
+
+
+def _kind(name: str) -> tuple[str, str]:
+    return ("IFLA_INFO_KIND", name)
+
+
+def _nest(name: str, *attributes: Any) -> tuple[str, dict[str, Any]]:
+    return (name, {"attrs": list(attributes)})
+
+
+def _family(address: IPAddress | IPInterface | IPNetwork) -> int:
+    return AF_INET if address.version == 4 else AF_INET6
+
+
+def _encoded(message: Any, kind: int, request: int) -> bytes:
+    message["header"]["type"] = kind
+    message["header"]["flags"] = request
+    message.encode()
+    return bytes(message.data)

@@ -1,0 +1,77 @@
+"""nftables of the namespace that the thread is in, through libnftables.
+
+The library takes nft text and hands the kernel one transaction, so a table is there as a whole or not at
+all, and what a person reads in the plan is what is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vnetlab.errors import Absent, FeatureUnavailable, KernelError
+
+if TYPE_CHECKING:
+    from vnetlab.state import NftTable
+
+# Debian and Ubuntu ship the Python binding here, where a virtual environment does not look.
+DISTRIBUTION = Path("/usr/lib/python3/dist-packages/nftables")
+FEATURE = "libnftables"
+_REMEDY = "`apt install python3-nftables libnftables1`"
+
+
+def library() -> Any:
+    """Return a new libnftables context, bound to the namespace that the thread is in.
+
+    Raises FeatureUnavailable where the binding or the library is missing.
+    """
+    try:
+        return _module().Nftables()
+    except (ImportError, OSError) as error:
+        absent = Absent(FEATURE, str(error), _REMEDY)
+        raise FeatureUnavailable((absent,)) from error
+
+
+def load(table: NftTable) -> None:
+    """Load one table as a transaction; raises KernelError with nft's message and the line."""
+    text = table.render()
+    status, _, message = library().cmd(text)
+    if status:
+        raise KernelError(f"nftables refused table {table.family} {table.name}:\n{message.strip()}")
+
+
+def delete(table: NftTable) -> None:
+    """Delete one table; raises KernelError."""
+    _run(f"delete table {table.family} {table.name}")
+
+
+def ruleset() -> str:
+    """Return everything loaded, as `nft list ruleset` shows it; raises KernelError."""
+    return _run("list ruleset")
+
+
+def _run(text: str) -> str:
+    status, output, message = library().cmd(text)
+    if status:
+        raise KernelError(f"nftables: {text}: {message.strip()}")
+    return str(output)
+
+
+@cache
+def _module() -> Any:
+    try:
+        return importlib.import_module("nftables")
+    except ModuleNotFoundError:
+        found = importlib.util.spec_from_file_location(
+            "nftables", DISTRIBUTION / "__init__.py", submodule_search_locations=[str(DISTRIBUTION)]
+        )
+        if found is None or found.loader is None or not DISTRIBUTION.is_dir():
+            raise
+        module = importlib.util.module_from_spec(found)
+        sys.modules["nftables"] = module
+        found.loader.exec_module(module)
+        return module

@@ -1,0 +1,101 @@
+"""The network namespaces of a lab, seen from a process inside it (see agent.py).
+
+Each is bind-mounted on the lab's private tmpfs under the name of its node. Nothing outside the lab
+sees that tmpfs, and nothing has to be removed: the mounts go with the lab's mount namespace.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vnetlab.errors import KernelError, NodeNotFound
+from vnetlab.kernel import control, linux
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OWN = "/proc/thread-self/ns/net"
+_HOSTS = ".hosts"
+_LONG_NAMES = ".names"
+
+
+class Spaces:
+    """The namespaces of the lab that this process is in, by name."""
+
+    def __init__(self, root: int) -> None:
+        """Take the descriptor of the tmpfs, and move into an empty network namespace.
+
+        A process in a user namespace could not return to the network namespace it came from; from
+        the empty one it can go anywhere and back. Raises OSError.
+        """
+        self._root = root
+        self._path = f"/proc/self/fd/{root}"
+        linux.unshare(linux.CLONE_NEWNET)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all namespaces, sorted."""
+        files = [file.name for file in Path(self._path).iterdir() if not file.name.startswith(".")]
+        return tuple(sorted(self._long_name(f) if f.startswith("#") else f for f in files))
+
+    def create(self, name: str) -> None:
+        """Make an empty namespace; raises KernelError (also where the name is taken)."""
+        file = control.file_name(name)
+        target = f"{self._path}/{file}"
+        before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            if file != name:
+                self._remember(file, name)
+            linux.unshare(linux.CLONE_NEWNET)
+            linux.mount(_OWN, target, "", linux.MS_BIND)
+        except OSError as error:
+            raise KernelError(f"namespace {name}: {error.strerror}") from error
+        finally:
+            linux.setns(before, linux.CLONE_NEWNET)
+            os.close(before)
+
+    def open(self, name: str) -> int:
+        """Return a new descriptor of a namespace; the caller closes it. Raises NodeNotFound."""
+        try:
+            return os.open(control.file_name(name), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
+        except FileNotFoundError as error:
+            raise NodeNotFound(f"the lab has no namespace {name}") from error
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Move the calling thread into a namespace, and back afterwards. Raises NodeNotFound."""
+        target = self.open(name)
+        before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            linux.setns(target, linux.CLONE_NEWNET)
+            os.close(target)
+            yield
+        finally:
+            linux.setns(before, linux.CLONE_NEWNET)
+            os.close(before)
+
+    def write_hosts(self, text: str) -> None:
+        """Show this text as /etc/hosts to everything that runs in the lab. Raises KernelError.
+
+        On a machine without that file there is nothing to mount over, and names stay unknown.
+        """
+        file = Path(self._path, _HOSTS)
+        mounted = file.exists()
+        try:
+            file.write_text(text)
+            file.chmod(0o644)
+            if not mounted and Path("/etc/hosts").exists():
+                linux.mount(str(file), "/etc/hosts", "", linux.MS_BIND)
+        except OSError as error:
+            raise KernelError(f"/etc/hosts of the lab: {error.strerror}") from error
+
+    def _remember(self, file: str, name: str) -> None:
+        folder = Path(self._path, _LONG_NAMES)
+        folder.mkdir(exist_ok=True)
+        (folder / file).write_bytes(os.fsencode(name))
+
+    def _long_name(self, file: str) -> str:
+        return os.fsdecode(Path(self._path, _LONG_NAMES, file).read_bytes())

@@ -1,0 +1,45 @@
+"""Tap devices, through /dev/net/tun (kernel documentation networking/tuntap.rst)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from vnetlab.errors import KernelError
+
+DEVICE = "/dev/net/tun"
+_TUNSETIFF = 0x400454CA
+_TUNSETPERSIST = 0x400454CB
+_IFF_TAP = 0x0002
+_IFF_NO_PI = 0x1000
+_REQUEST = struct.Struct("=16sH22x")  # struct ifreq: name and flags
+
+
+def open_tap(name: str) -> int:
+    """Attach to a tap of the namespace that the thread is in, made if it is not there.
+
+    Returns a descriptor: each read or write is one Ethernet frame. While it is open the device has
+    carrier. Raises KernelError.
+    """
+    try:
+        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise KernelError(f"tap {name}: {DEVICE}: {error.strerror}") from error
+    try:
+        fcntl.ioctl(descriptor, _TUNSETIFF, _REQUEST.pack(name.encode(), _IFF_TAP | _IFF_NO_PI))
+    except OSError as error:
+        os.close(descriptor)
+        raise KernelError(f"tap {name}: {error.strerror}") from error
+    return descriptor
+
+
+def create_tap(name: str) -> None:
+    """Make a tap that stays when nobody has it open, as long as its namespace. Raises KernelError."""
+    descriptor = open_tap(name)
+    try:
+        fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+    except OSError as error:
+        raise KernelError(f"tap {name}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

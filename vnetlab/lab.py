@@ -1,0 +1,286 @@
+"""The one sequence: load, compile, check, build, wait, probe, end. The faces only call it.
+
+::
+
+    with Lab("topologies/nat.yaml") as lab:
+        lab["web"].run(["ip", "route"])
+        lab.expect("web", "remote", protocol="tcp", port=443)
+        verdicts = lab.probe()
+
+A lab in a ``with`` ends with its block, and with the process, even one that is killed.
+``up()`` makes one that outlives the process, which ``Lab.attach`` finds again.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vnetlab.description import Description, decode, describe, hosts_file
+from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
+from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
+from vnetlab.node import Node
+from vnetlab.topology.model import Expect, Family, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+    from types import TracebackType
+
+    from vnetlab.guarantees import Guarantee
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.kernel.holder import Holder
+    from vnetlab.kernel.spaces import Spaces
+    from vnetlab.state import State
+
+LAB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+LAB_NAME_LENGTH = 200
+
+
+class Lab:
+    """A lab: a topology, and the kernel objects that it is made of while it is up."""
+
+    def __init__(
+        self,
+        topology: Topology | str | PathLike[str],
+        name: str | None = None,
+        *,
+        state: State | None = None,
+    ) -> None:
+        """Load the topology; nothing is made yet.
+
+        ``state`` takes the place of the compiled one. Raises TopologyError, and UserError for a
+        name that no lab can have.
+        """
+        self.topology = topology if isinstance(topology, Topology) else _load(topology)
+        self.name = checked_name(self.topology.name if name is None else name)
+        self._state = state
+        self._holder: Holder | None = None
+        self._agent: Agent | None = None
+        self._attached = False
+
+    @classmethod
+    def attach(cls, name: str | None = None) -> Lab:
+        """Return a lab that is up; leaving a ``with`` of it does not take it down.
+
+        Raises LabNotFound, also where the name is left out and several labs are up.
+        """
+        from vnetlab.kernel.holder import Holder
+
+        with ExitStack() as undo:
+            holder = undo.enter_context(Holder.find(name))
+            lab = cls(decode(holder.description()).topology(), holder.name)
+            undo.pop_all()
+        lab._holder, lab._attached = holder, True
+        return lab
+
+    def __enter__(self) -> Lab:
+        if not self._attached:
+            self._build()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._attached:
+            self.close()
+        else:
+            self.down()
+
+    def up(self) -> None:
+        """Build the lab so that it outlives this process; returns when every address is usable.
+
+        Raises FeatureUnavailable before anything is made, LabExists, and KernelError with
+        everything undone.
+        """
+        self._build()
+        self._running().keep(self.description.encode())
+
+    def down(self) -> None:
+        """End the lab; returns when the kernel has removed all of it, else raises KernelError."""
+        holder, self._holder = self._holder, None
+        self._close_agent()
+        if holder is not None:
+            with holder:
+                holder.end()
+
+    def close(self) -> None:
+        """Let go of the lab without ending one that was kept."""
+        self._close_agent()
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+    @property
+    def description(self) -> Description:
+        """What the lab says of itself to whoever attaches."""
+        return describe(self.topology)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every host, VM and machine by name."""
+        holder = self._running()
+        return {info.name: Node(holder, info) for info in self.description.nodes}
+
+    def __getitem__(self, name: str) -> Node:
+        """Return a node; raises NodeNotFound with the nearest name."""
+        try:
+            return self.nodes[name]
+        except KeyError:
+            raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
+
+    def probe(self) -> tuple[Verdict, ...]:
+        """Judge every guarantee of the topology by real packets, in one flight."""
+        from vnetlab.modes import guarantees_for
+
+        return self._fly(guarantees_for(self.topology))
+
+    def expect(
+        self,
+        source: str,
+        destination: str,
+        *,
+        protocol: str,
+        port: int = 0,
+        family: str | None = None,
+        outcome: str = "delivered",
+    ) -> Verdict:
+        """Judge one flow by real packets; raises AssertionError saying what was promised and seen.
+
+        ``family`` left out means every family that both ends have. Of several verdicts the first is
+        returned.
+        """
+        from vnetlab.modes import guarantee_for_expect
+        from vnetlab.report.paragraph import paragraph
+
+        expect = Expect(
+            self[source].name,
+            self[destination].name,
+            checked_choice("protocol", protocol, ("icmp", "tcp", "udp")),
+            checked_choice("outcome", outcome, tuple(Outcome)),
+            port,
+            None if family is None else Family(checked_choice("family", family, tuple(Family))),
+        )
+        wanted = guarantee_for_expect(self.topology, expect)
+        if not wanted:
+            raise UserError(f"{source} and {destination} have no address family in common")
+        verdicts = self._fly((*wanted, *_controls(self.topology, wanted)))[: len(wanted)]
+        failed = [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS]
+        if failed:
+            raise AssertionError("\n\n".join(failed))
+        return verdicts[0]
+
+    def _fly(self, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
+        from vnetlab.probe.run import probe
+
+        return probe(self._running_agent(), self.topology, guarantees)
+
+    def _build(self) -> None:
+        from vnetlab.kernel import detect
+        from vnetlab.kernel.agent import Agent
+        from vnetlab.kernel.holder import Holder
+
+        if self._holder is not None:
+            raise UserError(f"this lab is up already, as {self.name}")
+        # The process that tries the kernel's features imports what it needs while we compile.
+        with Agent(None, detect.PRELOAD) as scratch:
+            state = self._desired()
+            if absent := detect.missing(state, scratch):
+                raise FeatureUnavailable(absent)
+        with ExitStack() as undo:
+            holder = undo.enter_context(Holder.start(self.name))
+            undo.callback(holder.end)
+            agent = undo.enter_context(Agent(holder))
+            self._apply(agent, state)
+            undo.pop_all()
+        self._holder, self._agent = holder, agent
+
+    def _apply(self, agent: Agent, state: State) -> None:
+        # Imported here, while the agent imports the same: half the time of a small lab is imports.
+        from vnetlab import plan
+        from vnetlab.kernel.apply import apply
+        from vnetlab.kernel.ready import wait_ready
+
+        agent.call(apply, plan.build(state))
+        agent.call(wait_ready, state)
+        agent.call(_write_hosts, hosts_file(self.topology))
+
+    def _desired(self) -> State:
+        from vnetlab.compile import compile_topology
+
+        return compile_topology(self.topology) if self._state is None else self._state
+
+    def _running(self) -> Holder:
+        if self._holder is None:
+            raise LabNotFound(f"lab {self.name} is not up; enter it by `with`, or call up() first")
+        return self._holder
+
+    def _running_agent(self) -> Agent:
+        from vnetlab.kernel.agent import Agent
+
+        if self._agent is None:
+            self._agent = Agent(self._running())
+            self._agent.__enter__()
+        return self._agent
+
+    def _close_agent(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.__exit__(None, None, None)
+
+
+def checked_name(name: str) -> str:
+    """Return a lab's name; raises UserError for one that no lab can have."""
+    if not LAB_NAME.fullmatch(name):
+        raise UserError(
+            f"lab name {name!r}: use letters, digits and underscores, within it dots and dashes too"
+        )
+    if len(name) > LAB_NAME_LENGTH:
+        raise UserError(f"lab name {name!r}: over {LAB_NAME_LENGTH} characters; give a shorter one")
+    return name
+
+
+def checked_choice(what: str, value: str, choices: Sequence[str]) -> str:
+    """Return the value if it is one of the choices, else raise UserError naming them."""
+    if value not in choices:
+        raise UserError(f"{what} {value!r}: is one of {', '.join(choices)}")
+    return str(value)
+
+
+def _load(path: str | PathLike[str]) -> Topology:
+    return Topology.load(Path(path))
+
+
+def _write_hosts(spaces: Spaces, text: str) -> None:
+    spaces.write_hosts(text)
+
+
+def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
+    near = get_close_matches(name, nodes, n=1)
+    hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
+    return f"lab {lab} has no node {name}; {hint}"
+
+
+def _controls(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
+    """Return promised deliveries from the same senders and to the same receivers.
+
+    A flow that was not seen proves nothing unless its sender could send and its receiver could see.
+    """
+    from vnetlab.modes import guarantees_for
+
+    senders = {guarantee.source for guarantee in wanted}
+    receivers = {guarantee.destination for guarantee in wanted}
+    return tuple(
+        guarantee
+        for guarantee in guarantees_for(topology)
+        if guarantee.expected is Outcome.DELIVERED
+        and guarantee.flow.special is Special.NONE
+        and (guarantee.source in senders or guarantee.destination in receivers)
+        and guarantee not in wanted
+    )

@@ -1,0 +1,71 @@
+"""The five modes, a module each: its properties, its objects, and its documentation as docstring.
+
+What is promised of flows between networks is worked out from the properties alone (`journey`); what a
+network promises beside that, its mode's module says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnetlab.modes import bridge, host_only, isolated, nat, routed
+from vnetlab.modes.crossings import crossings
+from vnetlab.modes.expectations import expected
+from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
+from vnetlab.modes.promise import numbered
+from vnetlab.modes.world import World
+from vnetlab.topology.model import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vnetlab.guarantees import Guarantee
+    from vnetlab.modes.base import Context, Objects, Properties
+    from vnetlab.topology.model import Expect, Network, Topology
+
+PROPERTIES: dict[Mode, Properties] = {
+    Mode.BRIDGE: bridge.PROPERTIES,
+    Mode.ISOLATED: isolated.PROPERTIES,
+    Mode.ROUTED: routed.PROPERTIES,
+    Mode.HOST_ONLY: host_only.PROPERTIES,
+    Mode.NAT: nat.PROPERTIES,
+}
+
+OBJECTS: dict[Mode, Callable[[Context], Objects]] = {
+    Mode.BRIDGE: bridge.objects_for,
+    Mode.ISOLATED: isolated.objects_for,
+    Mode.ROUTED: routed.objects_for,
+    Mode.HOST_ONLY: host_only.objects_for,
+    Mode.NAT: nat.objects_for,
+}
+
+PROMISES: dict[Mode, Callable[[World, Network], Iterator[Guarantee]]] = {
+    Mode.BRIDGE: bridge.guarantees_for,
+    Mode.ISOLATED: isolated.guarantees_for,
+    Mode.ROUTED: routed.guarantees_for,
+    Mode.HOST_ONLY: host_only.guarantees_for,
+    Mode.NAT: nat.guarantees_for,
+}
+
+
+def guarantees_for(topology: Topology) -> tuple[Guarantee, ...]:
+    """Return everything that the modes of a topology and its author promise, in the order of the file."""
+    return tuple(numbered(_all(World(topology, PROPERTIES), topology)))
+
+
+def guarantee_for_expect(topology: Topology, expect: Expect) -> tuple[Guarantee, ...]:
+    """Return one guarantee of the author's, for each family that both ends have.
+
+    Empty where no family gives the source any way to put the question.
+    """
+    return tuple(numbered(expected(World(topology, PROPERTIES), expect)))
+
+
+def _all(world: World, topology: Topology) -> Iterator[Guarantee]:
+    yield from pair_guarantees(world)
+    yield from host_to_isolated(world)
+    yield from crossings(world)
+    for network in topology.networks:
+        yield from PROMISES[network.mode](world, network)
+    for expect in topology.expect:
+        yield from expected(world, expect)

@@ -1,0 +1,118 @@
+"""What a mode says of itself, and what it may know of the host around it.
+
+Modes know nothing of each other. What two networks owe each other follows from the two properties here,
+and a mode meets the rest of its host only as the sets of devices and addresses in a Context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, TypeVar
+
+from vnetlab.topology.model import Family, IPAddress, IPInterface, IPNetwork, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vnetlab.state import Address, Bridge, NftChain, NftRule, Sysctl
+    from vnetlab.topology.model import Host, Network
+
+_Item = TypeVar("_Item", IPNetwork, IPInterface, IPAddress)
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What a mode declares of itself; everything between two networks follows from it."""
+
+    outward: bool
+    """Its machines may start flows to the world outside their network."""
+    inward: bool
+    """Outsiders may start flows to its machines."""
+    presence: bool
+    """The host has an address on it and answers there."""
+
+    @property
+    def public(self) -> bool:
+        """Both: its machines are part of the routed world, and so are known to each other."""
+        return self.outward and self.inward
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A network and as much of its host as a mode needs for its rules."""
+
+    host: Host
+    network: Network
+    device: str
+    """The bridge of the network."""
+    uplink_device: str
+    """The device with the uplink's addresses; empty where the mode has no uplink."""
+    uplink_addresses: tuple[IPInterface, ...]
+    reachable: tuple[IPAddress, ...]
+    """The host's addresses that anyone outside may reach: on its LANs and on its public networks."""
+    public_devices: tuple[str, ...]
+    """Bridges of the host's other networks that are public and have a domain of their own."""
+    reach: tuple[tuple[str, Network], ...]
+    """Bridge and network of each one that the file lets this network reach."""
+    vm_addresses: dict[str, tuple[IPInterface, ...]]
+    """Addresses of the network's VMs on it, by VM."""
+    vm_ports: tuple[str, ...]
+    """Bridge ports of the network's VMs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules by the chain of the host's table that they belong to, in the order of the packet's way."""
+
+    guard: tuple[NftRule, ...] = ()
+    dstnat: tuple[NftRule, ...] = ()
+    dstnat_local: tuple[NftRule, ...] = ()
+    input: tuple[NftRule, ...] = ()
+    input_deny: tuple[NftRule, ...] = ()
+    input_private: tuple[NftRule, ...] = ()
+    forward: tuple[NftRule, ...] = ()
+    forward_deny: tuple[NftRule, ...] = ()
+    forward_deny_inbound: tuple[NftRule, ...] = ()
+    srcnat: tuple[NftRule, ...] = ()
+    leak: tuple[NftRule, ...] = ()
+
+    def __add__(self, other: Rules) -> Rules:
+        return Rules(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Rules)})
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What one network adds to its host."""
+
+    bridge: Bridge | None = None
+    """None where the network shares the uplink's bridge."""
+    addresses: tuple[Address, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    netdev_chains: tuple[NftChain, ...] = ()
+    bridge_rules: tuple[NftRule, ...] = ()
+
+
+IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+"""The nft keyword of each family."""
+
+
+def members(items: Iterable[object]) -> str:
+    """Return an nft anonymous set of the items, or the item itself where it is the only one."""
+    words = [str(item) for item in items]
+    return words[0] if len(words) == 1 else f"{{ {', '.join(words)} }}"
+
+
+def devices(names: Iterable[str]) -> str:
+    """Return device names as nft matches them, quoted."""
+    return members(f'"{name}"' for name in names)
+
+
+def of_family(items: Iterable[_Item], family: Family) -> list[_Item]:
+    """Return the items of one family, in their order."""
+    return [item for item in items if family_of(item) is family]
+
+
+def deny(network: Network) -> str:
+    """Return the nft verdict for a denied flow that the network's VMs begin (RFC 1812, 5.2.7.1)."""
+    return "drop" if network.deny == "drop" else "reject with icmpx admin-prohibited"

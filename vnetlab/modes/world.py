@@ -1,0 +1,182 @@
+"""The topology as a packet meets it: interfaces on broadcast domains, and who routes where.
+
+This is the promises' view. It reads the topology only, never the State, and knows no Linux.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vnetlab.topology.model import Host, Machine, Vm, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vnetlab.modes.base import Properties
+    from vnetlab.topology.model import (
+        Family,
+        IPAddress,
+        IPInterface,
+        Lan,
+        Mode,
+        Network,
+        Topology,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One node's place in one broadcast domain."""
+
+    node: str
+    nic: str
+    """The NIC's name; ``network:NAME`` for a host's own side of its network NAME."""
+    lan: Lan
+    mac: str
+    addresses: tuple[IPInterface, ...]
+    mtu: int
+    network: Network | None = None
+    """The network that a VM is plugged into, or whose host side this is; None on segments."""
+    port: bool = False
+    """It is a VM's port on ``network``, rather than the host's side."""
+
+    def address(self, family: Family) -> IPInterface | None:
+        """Return the first address of the family."""
+        return next((a for a in self.addresses if family_of(a) is family), None)
+
+    def on_link(self, address: IPAddress) -> IPInterface | None:
+        """Return the own address in whose prefix the given one lies."""
+        return next((own for own in self.addresses if address in own.network), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One frame: from an interface to another one of the same domain."""
+
+    by: Interface
+    to: Interface
+
+
+class World:
+    """Lookup of interfaces and routes; built once for a topology."""
+
+    def __init__(self, topology: Topology, properties: Mapping[Mode, Properties]) -> None:
+        self.topology = topology
+        self.properties = properties
+
+    @cached_property
+    def interfaces(self) -> dict[str, tuple[Interface, ...]]:
+        """The interfaces of every node, NICs first."""
+        found: dict[str, list[Interface]] = {}
+        for interface in self._all():
+            found.setdefault(interface.node, []).append(interface)
+        return {node: tuple(interfaces) for node, interfaces in found.items()}
+
+    def _all(self) -> Iterator[Interface]:
+        for host in self.topology.hosts.values():
+            for nic in host.nics.values():
+                yield Interface(host.name, nic.name, nic.lan, nic.mac, nic.addresses, nic.mtu)
+            for network in host.networks.values():
+                if network.lan.host:
+                    yield Interface(
+                        host.name,
+                        f"network:{network.name}",
+                        network.lan,
+                        network.mac,
+                        network.addresses,
+                        network.mtu,
+                        network,
+                    )
+        ends: tuple[Vm | Machine, ...] = (*self.topology.vms.values(), *self.topology.machines.values())
+        for node in ends:
+            plugs = self.topology.hosts[node.host].networks if isinstance(node, Vm) else {}
+            for nic in node.nics:
+                plug = plugs.get(nic.network)
+                yield Interface(
+                    node.name,
+                    nic.name,
+                    nic.lan,
+                    nic.mac,
+                    nic.addresses,
+                    nic.mtu,
+                    plug,
+                    port=plug is not None,
+                )
+
+    @cached_property
+    def on_lan(self) -> dict[Lan, tuple[Interface, ...]]:
+        """The interfaces in every broadcast domain."""
+        found: dict[Lan, list[Interface]] = {}
+        for interfaces in self.interfaces.values():
+            for interface in interfaces:
+                found.setdefault(interface.lan, []).append(interface)
+        return {lan: tuple(interfaces) for lan, interfaces in found.items()}
+
+    @cached_property
+    def _owners(self) -> dict[tuple[Lan, IPAddress], Interface]:
+        return {
+            (interface.lan, address.ip): interface
+            for interfaces in self.interfaces.values()
+            for interface in interfaces
+            for address in interface.addresses
+        }
+
+    def owner(self, lan: Lan, address: IPAddress) -> Interface | None:
+        """Return the interface in the domain that has the address."""
+        return self._owners.get((lan, address))
+
+    @cached_property
+    def own_addresses(self) -> dict[str, frozenset[IPAddress]]:
+        """All addresses of every node."""
+        return {
+            node: frozenset(a.ip for interface in interfaces for a in interface.addresses)
+            for node, interfaces in self.interfaces.items()
+        }
+
+    def way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
+        """Return the interface and next hop that a node's routes give, by longest prefix."""
+        best: tuple[int, Interface, IPAddress] | None = None
+        for interface in self.interfaces.get(node, ()):
+            own = interface.on_link(destination)
+            if own and (best is None or own.network.prefixlen > best[0]):
+                best = (own.network.prefixlen, interface, destination)
+        for route in self.topology.node(node).routes:
+            if route.prefix.version != destination.version or destination not in route.prefix:
+                continue
+            if best is None or route.prefix.prefixlen > best[0]:
+                towards = self._towards(node, route.via)
+                best = (route.prefix.prefixlen, towards, route.via) if towards else best
+        return best[1:] if best else None
+
+    def _towards(self, node: str, next_hop: IPAddress) -> Interface | None:
+        return next((i for i in self.interfaces[node] if i.on_link(next_hop)), None)
+
+    def hop(self, node: str, destination: IPAddress) -> Hop | None:
+        """Return the first frame of a packet from a node, if its routes and neighbours give one."""
+        way = self.way(node, destination)
+        if way is None:
+            return None
+        interface, next_hop = way
+        to = self.owner(interface.lan, next_hop)
+        return Hop(interface, to) if to else None
+
+    def reachable(self, host: Host) -> frozenset[IPAddress]:
+        """Return the host's addresses that outsiders may reach: on LANs and public networks."""
+        return frozenset(
+            address.ip
+            for interface in self.interfaces.get(host.name, ())
+            if interface.network is None or self.properties[interface.network.mode].public
+            for address in interface.addresses
+        )
+
+    def forwards_for(self, nic: Interface) -> bool:
+        """Whether a host routes at all what comes in by a NIC: it is the uplink of a network."""
+        host = self.topology.hosts[nic.node]
+        return any(n.uplink == nic.nic and self.properties[n.mode].presence for n in host.networks.values())
+
+    def is_router(self, node: str) -> bool:
+        """Whether the node is a router between segments."""
+        found = self.topology.machines.get(node)
+        return isinstance(found, Machine) and found.router

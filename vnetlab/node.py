@@ -1,0 +1,43 @@
+"""One node of a lab that is up: run commands in it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vnetlab.description import NodeInfo
+    from vnetlab.kernel.holder import Holder
+
+
+class Node:
+    """A VM, host or machine of a lab that is up."""
+
+    def __init__(self, holder: Holder, info: NodeInfo) -> None:
+        self._holder = holder
+        self.info = info
+
+    @property
+    def name(self) -> str:
+        """The node's name in the topology."""
+        return self.info.name
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return an argument list that runs ``argv`` inside the node, wherever it is started."""
+        from vnetlab.kernel import enter
+
+        return enter.command(self._holder, self.name, list(argv))
+
+    def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the node, as `subprocess.run` does; captures output by default."""
+        if not {"stdout", "stderr", "capture_output"} & options.keys():
+            options["capture_output"] = True
+        return subprocess.run(
+            self.command(argv), text=True, check=options.pop("check", False), **options
+        )
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a command inside the node, as `subprocess.Popen` does; it ends with the lab."""
+        return subprocess.Popen(self.command(argv), text=True, **options)

@@ -1,0 +1,102 @@
+"""Counters of lost packets: one that moves during a flight takes the proof from what was not seen.
+
+Read below /proc/thread-self, since a process in several namespaces one after the other has its own
+there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vnetlab.probe.flight import Drop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NET = Path("/proc/thread-self/net")
+SOFTNET = Path("/proc/net/softnet_stat")
+CONNTRACK_COUNTERS = ("insert_failed", "drop", "early_drop")
+
+Counters = dict[tuple[str, str], int]
+"""Value by where and counter."""
+
+
+def softnet() -> Counters:
+    """Return packets dropped since a CPU's backlog was full (``netdev_max_backlog``), of the
+    machine.
+    """
+    rows = [line.split() for line in SOFTNET.read_text().splitlines()]
+    return {("machine", "softnet dropped"): sum(int(row[1], 16) for row in rows)}
+
+
+def backlog() -> int:
+    """Return how many packets wait in the CPUs' backlogs (linux/net/core/net-procfs.c, column
+    12).
+    """
+    rows = [line.split() for line in SOFTNET.read_text().splitlines()]
+    return sum(int(row[11], 16) for row in rows if len(row) > 11)
+
+
+def neighbour_tables() -> Counters:
+    """Return how often a neighbour table was full, where the machine's own namespace can be
+    read.
+    """
+    found: Counters = {}
+    for table in ("arp_cache", "ndisc_cache"):
+        try:
+            lines = Path(f"/proc/1/net/stat/{table}").read_text().splitlines()
+        except OSError:
+            continue
+        names = lines[0].split()
+        if "table_fulls" in names:
+            at = names.index("table_fulls")
+            total = sum(int(line.split()[at], 16) for line in lines[1:])
+            found["machine", f"{table} table full (raise neigh.default.gc_thresh3)"] = total
+    return found
+
+
+def devices(where: str, names: Iterable[str]) -> Counters:
+    """Return the drop counters of devices of the current namespace."""
+    wanted = set(names)
+    found: Counters = {}
+    for line in (NET / "dev").read_text().splitlines()[2:]:
+        device, _, rest = line.partition(":")
+        if device.strip() in wanted:
+            fields = rest.split()
+            found[where, f"{device.strip()} rx dropped"] = int(fields[3])
+            found[where, f"{device.strip()} tx dropped"] = int(fields[11])
+    return found
+
+
+def conntrack(where: str) -> Counters:
+    """Return connection tracking's losses in the current namespace; nothing where it shows none."""
+    try:
+        lines = (NET / "stat/nf_conntrack").read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    names = lines[0].split()
+    found: Counters = {}
+    for counter in CONNTRACK_COUNTERS:
+        if counter in names:
+            at = names.index(counter)
+            total = sum(int(line.split()[at], 16) for line in lines[1:])
+            found[where, f"conntrack {counter}"] = total
+    return found
+
+
+def routes6() -> list[str]:
+    """Return the IPv6 routes of the current namespace, a line each, addresses as 32 hex digits."""
+    try:
+        return (NET / "ipv6_route").read_text().splitlines()
+    except FileNotFoundError:
+        return []  # no IPv6 in this kernel: nothing to believe an advertisement
+
+
+def moved(before: Mapping[tuple[str, str], int], after: Mapping[tuple[str, str], int]) -> list[Drop]:
+    """Return the counters that grew."""
+    return [
+        Drop(where, counter, value - before[where, counter])
+        for (where, counter), value in after.items()
+        if value > before.get((where, counter), value)
+    ]

@@ -1,0 +1,254 @@
+"""The vocabulary between planner, wire and judge: what is sent from where, and what was seen where.
+
+A Flight holds no expectation, so the wire cannot retry until it agrees. Addresses and MACs are
+packed bytes in network order here, since tens of thousands of them cross a process border and the
+kernel's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+
+class Kind(IntEnum):
+    """What a shot is made of."""
+
+    ARP = 1
+    """An ARP request (RFC 826)."""
+    NS = 2
+    """A neighbour solicitation (RFC 4861)."""
+    ICMP = 3
+    """An echo request of the family's ICMP."""
+    TCP = 4
+    """A SYN."""
+    UDP = 5
+    DHCP = 6
+    """A BOOTP discover (RFC 2131), or a DHCPv6 solicit (RFC 8415)."""
+    RA = 7
+    """A router advertisement with a default route and a prefix of its own."""
+    CONTROL = 8
+    """A frame of the ethertype for local experiments, which no protocol stack touches."""
+
+
+class Role(StrEnum):
+    """How a station sends and sees."""
+
+    MACHINE = "machine"
+    """A namespace with NICs: frames in and out of each NIC; its kernel gives the answers."""
+    GUEST = "guest"
+    """The machine behind a tap: the Scapy guest reads, answers and writes frames."""
+    HOST = "host"
+    """A hypervisor host: packets after its own filters, through raw IP sockets."""
+    PORTS = "ports"
+    """The far ends of NICs, for controls only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A device of a station."""
+
+    device: str
+    """Kernel name in the station's namespace."""
+    labels: tuple[str, ...]
+    """Names in words of the topology: a NIC, or ``network:NAME``. The first is shown."""
+    mac: bytes
+    addresses: tuple[bytes, ...] = ()
+    announces: bool = True
+    """Bridges beyond it have to learn where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A place where sockets are opened."""
+
+    name: str
+    """The node's name; ``ports:NAMESPACE`` for the far ends of NICs."""
+    space: str
+    """The namespace that its sockets are opened in."""
+    role: Role
+    points: tuple[Point, ...]
+    asked: tuple[bytes, ...] = ()
+    """Addresses that shots resolve here; requests for any others are no business of the flight."""
+    groups: tuple[bytes, ...] = ()
+    """Multicast groups that it has to join to be told of them (hosts only)."""
+    prefixes: tuple[tuple[bytes, int], ...] = ()
+    """Where a guest may send to: its own subnets and routes."""
+    captures: bool = True
+    """Frames are captured at its points; a host does without where nothing asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One packet to send; its index in the flight is its number."""
+
+    station: str
+    kind: Kind
+    version: int
+    """4 or 6."""
+    nic: str
+    """Label of the point it leaves by; empty: the kernel chooses."""
+    mac: bytes
+    """Destination of the frame; empty: the kernel's own routing and neighbours."""
+    source: bytes
+    """Empty: the kernel chooses."""
+    destination: bytes
+    source_port: int = 0
+    """Port, or identifier of an echo."""
+    destination_port: int = 0
+    ttl: int = 64
+    size: int = 0
+    """Whole IP packet in bytes, before it is cut into fragments; 0: as small as it comes."""
+    fragments: bool = False
+    wants_answer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port that has to be open at a station while the flight lasts."""
+
+    station: str
+    protocol: str
+    """``tcp`` or ``udp``."""
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A shot that proves that a NIC can send, or receive, where the guarantees allow it nothing."""
+
+    shot: int
+    node: str
+    nic: str
+    sends: bool
+    """True: proves that ``node`` sends; False: that it receives."""
+    seen_at: str
+    """Station that has to see it."""
+    seen_nic: str
+    """Label of the point that has to see it; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Shots that are sent one after the other."""
+
+    shots: tuple[int, ...]
+    stations: tuple[str, ...]
+    """Who resolves whom while it flies, and forgets it afterwards if another block follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """All that happens between opening the sockets and closing them."""
+
+    stations: tuple[Station, ...]
+    shots: tuple[Shot, ...]
+    shot_of: tuple[int, ...]
+    """For each guarantee, in their order, the number of its shot."""
+    blocks: tuple[Block, ...]
+    listeners: tuple[Listener, ...] = ()
+    controls: tuple[Control, ...] = ()
+    watched: tuple[str, ...] = ()
+    """Stations whose IPv6 routes are read after the flight, for what router advertisements did."""
+    linger: float = 0.15
+    """Seconds of quiet after which the flight is over."""
+
+
+class What(IntEnum):
+    """What a sighting is, in relation to its shot."""
+
+    REQUEST = 1
+    """The shot itself."""
+    ANSWER = 2
+    """Echo reply, SYN-ACK, UDP answer, ARP reply or neighbour advertisement."""
+    RESET = 3
+    """A TCP reset that acknowledges the shot."""
+    ERROR = 4
+    """An ICMP error that quotes the shot."""
+    PASSED = 5
+    """The shot at a device of a host, before the host's filters: no delivery."""
+
+
+class Sighting(NamedTuple):
+    """Something seen that belongs to a shot.
+
+    A named tuple, since tens of thousands of them are made while packets wait.
+    """
+
+    shot: int
+    station: int
+    """Index into the flight's stations."""
+    what: int
+    """A What."""
+    nic: str
+    """First label of the point that it arrived at."""
+    addressed: bool
+    """The frame was for this NIC (or for a group), not just flooded past it."""
+    source: bytes
+    destination: bytes
+    mac: bytes
+    """Source of the frame; of an ARP or ND answer, the address that it tells. Empty: not seen
+    there.
+    """
+    ttl: int
+    source_port: int = 0
+    destination_port: int = 0
+    icmp: int = 0
+    """Of an error: type * 256 + code."""
+    quoted: bytes = b""
+    """Of an error: the source address in the packet that it quotes."""
+    quoted_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SendError:
+    """A shot that the sending kernel did not take."""
+
+    shot: int
+    errno: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A counter of lost packets that moved during the flight."""
+
+    where: str
+    counter: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A station that could not be opened."""
+
+    station: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A port that the probe could not open on its own."""
+
+    listener: Listener
+    in_use: bool
+    """A program of the user's has it; over TCP that program is the listener then."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the wire saw; no more than that."""
+
+    sightings: tuple[Sighting, ...]
+    send_errors: tuple[SendError, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    sources: tuple[tuple[int, bytes], ...] = ()
+    """Source addresses that kernels chose, by shot."""
+    adopted: tuple[tuple[int, str, str], ...] = ()
+    """Shot, station and route, where a router advertisement changed a watched station's routes."""
+    unsettled: bool = False
+    """Packets of the flight were still arriving at the deadline."""

@@ -1,0 +1,194 @@
+"""The judge: guarantees and a log become verdicts. Pure, and the only part of the probe that knows
+both.
+
+A yes has to show every field that is promised. A no is worth something only if its sender and its
+receiver are shown to work in the same flight and nothing was lost on the way; without that it is
+inconclusive.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Verdict, VerdictKind
+from vnetlab.probe import wording
+from vnetlab.probe.checks import rejection_faults, yes_faults
+from vnetlab.probe.flight import Flight, Listener, Log, Role, What
+from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OWN_ANSWERS = (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EADDRNOTAVAIL,
+)
+"""What a host's own routing or output filter says of a packet: its answer, and no failure of the
+probe.
+"""
+
+Place = tuple[str, str]
+"""A node and one of its NICs, or the empty string for the node as a whole."""
+
+
+def judge(guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> tuple[Verdict, ...]:
+    """Return a verdict for each guarantee, in their order.
+
+    ``flight`` must be the one planned for these guarantees.
+    """
+    return _Judge(guarantees, flight, log).verdicts()
+
+
+class _Judge:
+    def __init__(self, guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> None:
+        self._log = log
+        self._flight = flight
+        self._observer = Observer(flight, log)
+        self._pairs = [
+            (guarantee, self._observer.observe(guarantee, number))
+            for guarantee, number in zip(guarantees, flight.shot_of, strict=True)
+        ]
+        self._failed = {failure.station: failure.text for failure in log.failures}
+        self._taken = {taken.listener: taken for taken in log.taken}
+        self._rivals = same_port_sources(guarantees)
+        self._senders: dict[Place, str] = {}
+        self._receivers: dict[Place, str] = {}
+        self._find_controls()
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return tuple(self._verdict(guarantee, seen) for guarantee, seen in self._pairs)
+
+    def _find_controls(self) -> None:
+        for guarantee, observation in self._pairs:
+            if guarantee.expected in REACHED and observation.arrivals:
+                text = f"{guarantee.flow.protocol} from {guarantee.source} to {guarantee.destination} arrived"
+                nic = observation.arrivals[0].nic
+                _add(self._senders, guarantee.source, guarantee.flow.out_nic, text)
+                _add(self._receivers, guarantee.destination, nic, text)
+            if observation.answers:
+                text = f"answer to {guarantee.source} arrived"
+                _add(self._receivers, guarantee.source, observation.answers[0].nic, text)
+        for control in self._flight.controls:
+            for sighting in self._observer.sightings(control.shot):
+                at_place = self._observer.is_at(sighting, control.seen_at)
+                if sighting.what == What.REQUEST and at_place and sighting.nic == control.seen_nic:
+                    able = self._senders if control.sends else self._receivers
+                    text = f"control frame between {control.node} and its own port arrived"
+                    _add(able, control.node, control.nic, text)
+
+    def _verdict(self, guarantee: Guarantee, observation: Observation) -> Verdict:
+        for node in (guarantee.source, guarantee.destination):
+            if node in self._failed:
+                reason = f"{node} cannot be probed: {self._failed[node]}"
+                return Verdict(guarantee, None, VerdictKind.UNAVAILABLE, reason)
+        if guarantee.expected in REACHED:
+            return self._judge_yes(guarantee, observation)
+        return self._judge_no(guarantee, observation)
+
+    def _judge_yes(self, guarantee: Guarantee, observation: Observation) -> Verdict:
+        lines = wording.evidence(guarantee, observation)
+        faults = yes_faults(guarantee, observation, self._observer.stations, self._rivals)
+        if not faults:
+            reason = wording.happened(guarantee, observation)
+            return _verdict(guarantee, observation, VerdictKind.HOLDS, reason, lines)
+        doubt = self._why_lost(guarantee, observation)
+        if doubt:
+            return _verdict(guarantee, observation, VerdictKind.INCONCLUSIVE, doubt, lines)
+        return _broken(guarantee, observation, faults, lines)
+
+    def _why_lost(self, guarantee: Guarantee, observation: Observation) -> str:
+        """Return what else than the network may have kept a yes from being seen; empty if
+        nothing.
+        """
+        taken = self._taken.get(self._listener(guarantee))
+        if taken and not (taken.in_use and taken.listener.protocol == "tcp"):
+            return (
+                f"{taken.listener.protocol} port {taken.listener.port} of {taken.listener.station} "
+                f"could not be opened: {taken.text}"
+            )
+        missing = not observation.arrivals or (guarantee.answered and not observation.answers)
+        if missing and self._log.drops:
+            return f"packets were lost while it flew: {wording.drops(self._log.drops)[0]}"
+        return ""
+
+    def _listener(self, guarantee: Guarantee) -> Listener:
+        seen_port = guarantee.seen.destination_port if guarantee.seen else 0
+        port = seen_port or guarantee.flow.destination_port
+        return Listener(guarantee.destination, guarantee.flow.protocol.value, port)
+
+    def _judge_no(self, guarantee: Guarantee, observation: Observation) -> Verdict:
+        lines = wording.evidence(guarantee, observation)
+        if observation.outcome in REACHED:
+            faults = [wording.happened(guarantee, observation)]
+            return _broken(guarantee, observation, faults, lines)
+        doubts = self._doubts(guarantee, observation, lines)
+        if doubts:
+            reason = f"{doubts[0]}, so that nothing was seen proves nothing"
+            return _verdict(guarantee, observation, VerdictKind.INCONCLUSIVE, reason, lines)
+        faults = rejection_faults(guarantee, observation)
+        if faults:
+            return _broken(guarantee, observation, faults, lines)
+        reason = wording.happened(guarantee, observation)
+        return _verdict(guarantee, observation, VerdictKind.HOLDS, reason, lines)
+
+    def _doubts(self, guarantee: Guarantee, observation: Observation, lines: list[str]) -> list[str]:
+        """Return why not having seen the flow proves nothing; add the controls to the evidence."""
+        doubts = []
+        refusal = observation.send_error
+        if refusal and refusal.errno not in OWN_ANSWERS:
+            doubts.append(f"{guarantee.source} could not send it ({refusal.text})")
+        if not (observation.errors or observation.resets or refusal):
+            sender = (guarantee.source, guarantee.flow.out_nic)
+            doubts += self._control(self._senders, sender, "sends", lines)
+        receiver = (guarantee.destination, self._receiving_nic(guarantee))
+        doubts += self._control(self._receivers, receiver, "receives", lines)
+        if self._log.drops:
+            lines += wording.drops(self._log.drops)
+            doubts.append("packets were lost during the flight")
+        if self._log.unsettled:
+            doubts.append("packets were still arriving when the flight ended")
+        return doubts
+
+    def _control(self, able: dict[Place, str], place: Place, verb: str, lines: list[str]) -> Iterable[str]:
+        node, nic = place
+        if self._observer.stations[node].role is Role.HOST:
+            nic = ""
+        text = able.get((node, nic))
+        name = f"{node} {nic}".rstrip()
+        if text is None:
+            yield f"no control shows that {name} {verb}"
+        else:
+            lines.append(f"control: {name} {verb}: {text}")
+
+    def _receiving_nic(self, guarantee: Guarantee) -> str:
+        if guarantee.seen and guarantee.seen.nic:
+            return guarantee.seen.nic
+        address = guarantee.flow.destination_address.packed
+        for point in self._observer.stations[guarantee.destination].points:
+            if address in point.addresses:
+                return point.labels[0]
+        return ""
+
+
+def _add(able: dict[Place, str], node: str, nic: str, text: str) -> None:
+    able.setdefault((node, nic), text)
+    able.setdefault((node, ""), text)
+
+
+def _verdict(
+    guarantee: Guarantee,
+    observation: Observation,
+    kind: VerdictKind,
+    reason: str,
+    lines: list[str],
+) -> Verdict:
+    return Verdict(guarantee, observation.outcome, kind, reason, tuple(lines))
+
+
+def _broken(guarantee: Guarantee, observation: Observation, faults: list[str], lines: list[str]) -> Verdict:
+    reason = f"promised {wording.promised(guarantee)}, but {'; '.join(faults)}"
+    return _verdict(guarantee, observation, VerdictKind.BROKEN, reason, lines)

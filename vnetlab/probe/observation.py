@@ -1,0 +1,170 @@
+"""What the log says of one guarantee: arrivals, answers, errors, and the outcome that they amount
+to.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
+from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sighting, Station, What
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
+PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
+
+ERROR_CODES = {
+    (4, 0x0300): "no-route",
+    (4, 0x0301): "host-unreachable",
+    (4, 0x0303): "port-unreachable",
+    (4, 0x0304): "frag-needed",
+    (4, 0x0309): "admin-prohibited",
+    (4, 0x030A): "admin-prohibited",
+    (4, 0x030D): "admin-prohibited",
+    (4, 0x0B00): "ttl-exceeded",
+    (6, 0x0100): "no-route",
+    (6, 0x0101): "admin-prohibited",
+    (6, 0x0103): "host-unreachable",
+    (6, 0x0104): "port-unreachable",
+    (6, 0x0200): "frag-needed",
+    (6, 0x0300): "ttl-exceeded",
+}
+"""Names of ICMP errors (RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3) by version, type *
+256 + code.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The part of a log that concerns one guarantee."""
+
+    outcome: Outcome
+    shot: Shot
+    number: int
+    sent_from: bytes
+    """The source address that was sent, whoever chose it."""
+    arrivals: tuple[Sighting, ...]
+    """The shot at the destination."""
+    answers: tuple[Sighting, ...]
+    """Answers that the sender got."""
+    resets: tuple[Sighting, ...]
+    errors: tuple[Sighting, ...]
+    """ICMP errors about the shot that the sender got."""
+    passed_macs: tuple[bytes, ...]
+    """Source MACs of the shot's frames at a destination host's devices."""
+    strays: tuple[Sighting, ...]
+    """Answers that came to another station than the sender."""
+    send_error: SendError | None
+    adopted: tuple[str, ...]
+    """Routes of the destination that the shot, a router advertisement, brought about."""
+
+
+class Observer:
+    """Looks guarantees up in a log."""
+
+    def __init__(self, flight: Flight, log: Log) -> None:
+        self.flight = flight
+        self.log = log
+        self.stations: dict[str, Station] = {station.name: station for station in flight.stations}
+        self._index = {station.name: i for i, station in enumerate(flight.stations)}
+        self._seen: defaultdict[int, list[Sighting]] = defaultdict(list)
+        for sighting in log.sightings:
+            self._seen[sighting.shot].append(sighting)
+        self._send_errors = {error.shot: error for error in log.send_errors}
+        self._sources = dict(log.sources)
+        self._adopted: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+        for number, station, route in log.adopted:
+            self._adopted[number, station].append(route)
+
+    def sightings(self, number: int) -> list[Sighting]:
+        """Return every sighting of a shot."""
+        return self._seen.get(number, [])
+
+    def is_at(self, sighting: Sighting, station: str) -> bool:
+        """Tell whether a sighting was made at the station of that name."""
+        return sighting.station == self._index.get(station)
+
+    def observe(self, guarantee: Guarantee, number: int) -> Observation:
+        """Return what the log says of a guarantee whose shot has this number."""
+        shot = self.flight.shots[number]
+        source, destination = self._index[guarantee.source], self._index[guarantee.destination]
+        arrivals: list[Sighting] = []
+        answers: list[Sighting] = []
+        resets: list[Sighting] = []
+        errors: list[Sighting] = []
+        strays: list[Sighting] = []
+        macs: list[bytes] = []
+        for sighting in self.sightings(number):
+            what = sighting.what
+            if what == What.REQUEST and sighting.station == destination:
+                arrivals.append(sighting)
+            elif what == What.PASSED and sighting.station == destination:
+                macs.append(sighting.mac)
+            elif what == What.ANSWER:
+                (answers if sighting.station == source else strays).append(sighting)
+            elif sighting.station == source and what == What.RESET:
+                resets.append(sighting)
+            elif sighting.station == source and what == What.ERROR:
+                errors.append(sighting)
+        adopted = self._adopted.get((number, guarantee.destination), [])
+        seen = _relevant(guarantee, arrivals)
+        outcome = self._outcome(guarantee, shot, seen, answers, resets, errors, adopted)
+        return Observation(
+            outcome=outcome,
+            shot=shot,
+            number=number,
+            sent_from=shot.source or self._sources.get(number, b""),
+            arrivals=tuple(seen),
+            answers=tuple(answers),
+            resets=tuple(resets),
+            errors=tuple(errors),
+            passed_macs=tuple(macs),
+            strays=tuple(strays),
+            send_error=self._send_errors.get(number),
+            adopted=tuple(adopted),
+        )
+
+    def _outcome(
+        self,
+        guarantee: Guarantee,
+        shot: Shot,
+        arrivals: list[Sighting],
+        answers: list[Sighting],
+        resets: list[Sighting],
+        errors: list[Sighting],
+        adopted: list[str],
+    ) -> Outcome:
+        if shot.kind is Kind.RA:
+            guest = self.stations[guarantee.destination].role is Role.GUEST
+            return Outcome.DELIVERED if adopted or (guest and arrivals) else Outcome.SILENT
+        if guarantee.flow.protocol is Protocol.RESOLUTION:
+            told = any(answer.source == shot.destination for answer in answers)
+            return Outcome.DELIVERED if told or arrivals else Outcome.SILENT
+        unreachable = PORT_UNREACHABLE[shot.version]
+        if arrivals:
+            refused = resets or any(error.icmp == unreachable for error in errors)
+            return Outcome.REFUSED if refused and not answers else Outcome.DELIVERED
+        return Outcome.REJECTED if errors or resets else Outcome.SILENT
+
+
+def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:
+    """For a yes only frames that the NIC takes count; for a no, every frame that reaches it
+    does.
+    """
+    if guarantee.expected in REACHED:
+        return [sighting for sighting in arrivals if sighting.addressed]
+    return arrivals
+
+
+def error_name(version: int, icmp: int) -> str:
+    """Return the name of an ICMP error, or its type and code."""
+    return ERROR_CODES.get((version, icmp), f"type {icmp >> 8} code {icmp & 0xFF}")
+
+
+def same_port_sources(guarantees: Iterable[Guarantee]) -> frozenset[str]:
+    """Return the nodes that send the flows of equal source port."""
+    return frozenset(g.source for g in guarantees if g.flow.special is Special.SAME_PORT)

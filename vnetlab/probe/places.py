@@ -1,0 +1,165 @@
+"""Where things are: the stations and points of a topology's nodes, by the names that the kernel
+knows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from vnetlab import names
+from vnetlab.probe.flight import Kind, Point, Role, Station
+from vnetlab.topology.model import Host, Machine, Vm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vnetlab.guarantees import Flow
+    from vnetlab.topology.model import IPInterface, Nic, Route, Topology
+
+BROADCAST_MAC = b"\xff" * 6
+PORTS = "ports:"
+LOOPBACK = "lo"
+
+
+class Places:
+    """What the planner asks of a topology: a node's NICs, their devices, and the far ends of
+    those.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._nics = {node.name: _nics(node) for node in topology.nodes()}
+
+    def is_host(self, node: str) -> bool:
+        """Tell whether the node is a hypervisor host."""
+        return node in self._topology.hosts
+
+    def is_guest(self, node: str) -> bool:
+        """Tell whether the node is a VM behind a tap."""
+        vm = self._topology.vms.get(node)
+        return vm is not None and vm.backend == "tap"
+
+    def nics(self, node: str) -> tuple[Nic, ...]:
+        """Return the node's NICs; of a host, those on segments. Raises KeyError."""
+        return self._nics[node]
+
+    def nic_holding(self, node: str, address: bytes) -> str:
+        """Return the NIC of a VM or machine that has the address; empty if none has."""
+        if self.is_host(node):
+            return ""
+        for nic in self._nics[node]:
+            if any(a.ip.packed == address for a in nic.addresses):
+                return nic.name
+        return ""
+
+    def nic_towards(self, node: str, flow: Flow) -> str:
+        """Return the NIC that shares a prefix with the flow's destination, else the first."""
+        for nic in self._nics[node]:
+            for own in nic.addresses:
+                same = own.version == flow.destination_address.version
+                if same and flow.destination_address in own.network:
+                    return nic.name
+        return self._nics[node][0].name if self._nics[node] else ""
+
+    def source_on(self, node: str, label: str, version: int) -> bytes:
+        """Return the node's address on the point of that label; the unspecified one if it has
+        none.
+        """
+        for address in self._addresses_on(node, label):
+            if address.version == version:
+                return address.ip.packed
+        return bytes(4 if version == 4 else 16)
+
+    def _addresses_on(self, node: str, label: str) -> tuple[IPInterface, ...]:
+        host = self._topology.hosts.get(node)
+        if host and label.startswith("network:"):
+            network = host.networks[label.removeprefix("network:")]
+            return network.addresses
+        return next((nic.addresses for nic in self._nics[node] if nic.name == label), ())
+
+    def far_end(self, node: str, nic: Nic) -> tuple[str, str]:
+        """Return namespace and device of the bridge port that a VM's or machine's NIC is plugged
+        into.
+        """
+        vm = self._topology.vms.get(node)
+        space = vm.host if vm else names.segment_namespace(nic.lan.name)
+        return space, names.port(node, nic.name)
+
+    def station(
+        self, node: str, asked: Iterable[bytes], groups: Iterable[bytes], *, captures: bool
+    ) -> Station:
+        """Return the node's station; ``captures`` matters for hosts only."""
+        found = self._topology.node(node)
+        wanted = tuple(sorted(set(asked)))
+        if isinstance(found, Host):
+            joined = tuple(sorted(set(groups)))
+            points = _host_points(found)
+            return Station(node, node, Role.HOST, points, wanted, joined, captures=captures)
+        if isinstance(found, Vm) and found.backend == "tap":
+            points = tuple(
+                Point(names.port(node, n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
+                for n in found.nics
+            )
+            prefixes = _prefixes(found.nics, found.routes)
+            return Station(node, found.host, Role.GUEST, points, wanted, prefixes=prefixes)
+        points = tuple(
+            Point(names.nic_device(n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
+            for n in found.nics
+        )
+        return Station(node, node, Role.MACHINE, points, wanted)
+
+
+def _nics(node: Host | Vm | Machine) -> tuple[Nic, ...]:
+    return tuple(node.nics.values()) if isinstance(node, Host) else node.nics
+
+
+def _host_points(host: Host) -> tuple[Point, ...]:
+    """Return one point per device; a NIC and the bridge networks on it share one."""
+    points: dict[str, Point] = {}
+    for nic in host.nics.values():
+        device = names.host_device(host, nic)
+        points[device] = Point(device, (nic.name,), packed_mac(nic.mac), _packed(nic.addresses))
+    for network in host.networks.values():
+        device = names.network_bridge(host, network)
+        label = f"network:{network.name}"
+        if device in points:
+            old = points[device]
+            points[device] = Point(device, (*old.labels, label), old.mac, old.addresses)
+        else:
+            addresses = _packed(network.addresses)
+            points[device] = Point(device, (label,), packed_mac(network.mac), addresses, False)
+    return tuple(points.values())
+
+
+def _packed(addresses: Iterable[IPInterface]) -> tuple[bytes, ...]:
+    return tuple(a.ip.packed for a in addresses)
+
+
+def _prefixes(nics: Iterable[Nic], routes: Iterable[Route]) -> tuple[tuple[bytes, int], ...]:
+    networks = [a.network for nic in nics for a in nic.addresses]
+    networks += [route.prefix for route in routes]
+    return tuple((n.network_address.packed, n.prefixlen) for n in networks)
+
+
+@cache
+def packed_mac(mac: str) -> bytes:
+    """Return the six bytes of a MAC written with colons."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def group_mac(kind: Kind, destination: bytes) -> bytes:
+    """Return the frame destination that the IP destination alone decides; empty for unicast.
+
+    RFC 1112 section 6.4 (IPv4 groups), RFC 2464 section 7 (IPv6 groups), RFC 4861 section 4.3
+    (solicitations).
+    """
+    if kind is Kind.ARP or destination == b"\xff" * 4:
+        return BROADCAST_MAC
+    if kind is Kind.NS:
+        return b"\x33\x33\xff" + destination[-3:]
+    if len(destination) == 16 and destination[0] == 0xFF:
+        return b"\x33\x33" + destination[-4:]
+    if len(destination) == 4 and destination[0] >> 4 == 0xE:
+        return b"\x01\x00\x5e" + bytes([destination[1] & 0x7F]) + destination[2:]
+    return b""

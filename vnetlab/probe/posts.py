@@ -1,0 +1,265 @@
+"""Stations manned: the sockets of each role, how they send a shot, and how they read what arrives.
+
+Everything is opened while inside the station's namespace and used from outside of it: a socket
+stays in the namespace that it was made in.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from struct import unpack_from
+from typing import TYPE_CHECKING, Protocol
+
+from vnetlab.probe import filters
+from vnetlab.probe.flight import Kind, Point, SendError, Shot, Sighting, Station, What
+from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames, gratuitous
+from vnetlab.probe.neighbours import Neighbours
+from vnetlab.probe.raw import RawSender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vnetlab.probe.reading import Reader
+
+ETH_P_ALL = 0x0003
+SOL_PACKET = 263
+PACKET_STATISTICS, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 6, 20, 23
+SO_RCVBUFFORCE = 33
+RECEIVE_BYTES = 4 << 20
+HEADERS = 512
+"""Bytes read of each packet: every header, and every header in a quote."""
+DONTWAIT = socket.MSG_DONTWAIT
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the wire writes down while it flies."""
+
+    sightings: list[Sighting] = field(default_factory=list)
+    send_errors: list[SendError] = field(default_factory=list)
+    sources: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+Readers = list[tuple[int, "Callable[[], None]"]]
+"""Descriptors and what to call when they have something to read."""
+
+
+class Post(Protocol):
+    """A manned station."""
+
+    def send(self, number: int, shot: Shot) -> None:
+        """Send a shot. Raises OSError where the kernel does not take it."""
+
+    def announce(self) -> None:
+        """Tell bridges where the station's NICs are."""
+
+    def readers(self) -> Readers:
+        """Return what to wait for."""
+
+    def lost(self) -> int:
+        """Return how many captured packets the kernel had no room for, since last asked."""
+
+    def forget(self) -> None:
+        """Forget whom the station's kernel resolved."""
+
+    def close(self) -> None:
+        """Close every socket."""
+
+
+def enlarge(sock: socket.socket) -> None:
+    """Give a socket the largest receive buffer allowed; in a user namespace ``rmem_max`` is the
+    limit.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+
+
+def packet_socket(device: str, program: list[filters.Instruction]) -> socket.socket:
+    """Open a packet socket for what a device receives; bound only once its filter is in place."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        enlarge(sock)
+        filters.attach(sock, program)
+        sock.bind((device, ETH_P_ALL))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Capture:
+    """Frames in and out of one device."""
+
+    def __init__(
+        self, point: Point, asked: tuple[bytes, ...], station: int, reader: Reader, notes: Notes
+    ) -> None:
+        self.point = point
+        self.socket = packet_socket(point.device, filters.questions_for(asked))
+        self._label = point.labels[0]
+        self._station = station
+        self._reader = reader
+        self._notes = notes
+
+    def read(self) -> None:
+        """Write down everything that waits in the socket."""
+        receive, read = self.socket.recv, self._reader.frame
+        try:
+            while True:
+                data = receive(HEADERS, DONTWAIT)
+                sighting = read(data, self._station, self._label, self.point.mac)
+                if sighting is not None:
+                    self._keep(sighting)
+        except BlockingIOError:
+            return
+
+    def _keep(self, sighting: Sighting) -> None:
+        self._notes.sightings.append(sighting)
+
+    def lost(self) -> int:
+        """Return how many frames found the socket's buffer full, since last asked."""
+        raw = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        return int(unpack_from("@II", raw)[1])
+
+
+class FilteredCapture(Capture):
+    """Frames at a host's device: captured before the host's filters, so they show no delivery.
+
+    Only answers to ARP and ND are taken as they are: no other socket ever sees those.
+    """
+
+    def __init__(
+        self,
+        point: Point,
+        asked: tuple[bytes, ...],
+        station: int,
+        reader: Reader,
+        notes: Notes,
+        shots: tuple[Shot, ...],
+    ) -> None:
+        super().__init__(point, asked, station, reader, notes)
+        self._shots = shots
+
+    def _keep(self, sighting: Sighting) -> None:
+        if sighting.what == What.REQUEST:
+            self._notes.sightings.append(sighting._replace(what=What.PASSED))
+        elif self._shots[sighting.shot].kind in (Kind.ARP, Kind.NS):
+            self._notes.sightings.append(sighting)
+
+
+class MachinePost:
+    """A VM or machine in a namespace: frames by its NICs, everything else by its own kernel."""
+
+    def __init__(
+        self,
+        station: Station,
+        index: int,
+        frames: Frames,
+        reader: Reader,
+        notes: Notes,
+        routed: list[Shot],
+    ) -> None:
+        """Open every socket, inside the namespace; its kernel routes some shots. Raises OSError."""
+        self._frames = frames
+        self._notes = notes
+        self._captures: dict[str, Capture] = {}
+        self._neighbours = Neighbours()
+        devices = {point.labels[0]: point.device for point in station.points}
+        self._sender = RawSender((s, devices.get(s.nic, "")) for s in routed)
+        try:
+            for point in station.points:
+                capture = Capture(point, station.asked, index, reader, notes)
+                self._captures[point.labels[0]] = capture
+        except OSError:
+            self.close()
+            raise
+
+    def send(self, number: int, shot: Shot) -> None:
+        """Send a shot as frames, or through the kernel where it names no MAC. Raises OSError."""
+        if not shot.mac:
+            device = self._captures[shot.nic].point.device if shot.nic else ""
+            source = self._sender.source(shot, device)
+            if not shot.source:
+                self._notes.sources.append((number, source))
+            for packet in self._frames.packets(number, shot, source):
+                self._sender.send(packet, shot, device)
+            return
+        capture = self._captures[shot.nic]
+        for frame in self._frames.frames(number, shot, capture.point.mac):
+            capture.socket.send(frame)
+
+    def announce(self) -> None:
+        """Say on each NIC where it is."""
+        for capture in self._captures.values():
+            for address in capture.point.addresses[:1]:
+                capture.socket.send(gratuitous(capture.point.mac, address))
+
+    def readers(self) -> Readers:
+        """Return the captures."""
+        return [(c.socket.fileno(), c.read) for c in self._captures.values()]
+
+    def lost(self) -> int:
+        """Return how many frames were captured but lost."""
+        return sum(capture.lost() for capture in self._captures.values())
+
+    def forget(self) -> None:
+        """Forget whom the kernel resolved."""
+        self._neighbours.forget()
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._neighbours.close()
+        self._sender.close()
+        for capture in self._captures.values():
+            capture.socket.close()
+
+
+class PortsPost:
+    """The far ends of NICs in one namespace, for control frames."""
+
+    def __init__(self, station: Station, index: int, frames: Frames, reader: Reader, notes: Notes) -> None:
+        self._index = index
+        self._frames = frames
+        self._reader = reader
+        self._notes = notes
+        self._macs = {point.device: point.mac for point in station.points}
+        self._socket = packet_socket("", filters.only_ethertype(CONTROL_ETHERTYPE))
+        # past the filters of the port: the control is about the NIC behind it
+        self._socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+
+    def send(self, number: int, shot: Shot) -> None:
+        """Send a control frame out of a port. Raises OSError."""
+        for frame in self._frames.frames(number, shot, self._macs[shot.nic]):
+            self._socket.sendto(frame, (shot.nic, 0))
+
+    def announce(self) -> None:
+        """Ports announce nothing."""
+
+    def readers(self) -> Readers:
+        """Return the capture."""
+        return [(self._socket.fileno(), self._read)]
+
+    def _read(self) -> None:
+        try:
+            while True:
+                data, address = self._socket.recvfrom(HEADERS, DONTWAIT)
+                sighting = self._reader.frame(data, self._index, address[0], b"")
+                if sighting is not None:
+                    self._notes.sightings.append(sighting)
+        except BlockingIOError:
+            return
+
+    def lost(self) -> int:
+        """Return how many frames were captured but lost."""
+        raw = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        return int(unpack_from("@II", raw)[1])
+
+    def forget(self) -> None:
+        """Ports resolve nobody."""
+
+    def close(self) -> None:
+        """Close the capture."""
+        self._socket.close()

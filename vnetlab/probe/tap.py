@@ -1,0 +1,126 @@
+"""The station of a VM behind a tap: the probe opens the tap and lets `guest.Guest` be the
+machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from functools import partial
+from struct import pack
+from typing import TYPE_CHECKING
+
+from vnetlab.probe.bridging import is_forwarding
+from vnetlab.probe.frames import Frames, gratuitous
+from vnetlab.probe.guest import TCP, UDP, Guest
+
+if TYPE_CHECKING:
+    from vnetlab.probe.flight import Listener, Point, Shot, Station
+    from vnetlab.probe.posts import Notes, Readers
+    from vnetlab.probe.reading import Reader
+
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+FRAME_BYTES = 65_550
+READY_SECONDS = 5.0
+_PROTOCOLS = {"tcp": TCP, "udp": UDP}
+
+
+def open_tap(device: str) -> int:
+    """Open the other end of a persistent tap of this namespace. Raises OSError; EBUSY: it has a
+    guest.
+    """
+    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        request = pack("16sH22x", device.encode(), IFF_TAP | IFF_NO_PI)
+        fcntl.ioctl(descriptor, TUNSETIFF, request)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class GuestPost:
+    """A tap VM, played by the guest."""
+
+    def __init__(
+        self,
+        station: Station,
+        index: int,
+        frames: Frames,
+        reader: Reader,
+        notes: Notes,
+        listeners: tuple[Listener, ...],
+    ) -> None:
+        """Open the taps and wait until their ports forward. Raises OSError."""
+        self._index = index
+        self._frames = frames
+        self._reader = reader
+        self._notes = notes
+        self._taps: dict[str, tuple[int, Point, Guest]] = {}
+        open_ports = frozenset(
+            (_PROTOCOLS[one.protocol], one.port) for one in listeners if one.station == station.name
+        )
+        every = tuple(a for point in station.points for a in point.addresses)
+        try:
+            for point in station.points:
+                guest = Guest(point.mac, point.addresses, every, station.prefixes, open_ports, frames.nonce)
+                self._taps[point.labels[0]] = (open_tap(point.device), point, guest)
+            for point in station.points:
+                _wait_forwarding(point.device)
+        except OSError:
+            self.close()
+            raise
+
+    def send(self, number: int, shot: Shot) -> None:
+        """Send a shot as frames. Raises OSError; ENETUNREACH where it names nobody to send to."""
+        if not shot.mac:
+            raise OSError(errno.ENETUNREACH, "the guest has no next hop for it")
+        descriptor, point, _ = self._taps[shot.nic]
+        for frame in self._frames.frames(number, shot, point.mac):
+            os.write(descriptor, frame)
+
+    def announce(self) -> None:
+        """Say on each NIC where it is."""
+        for descriptor, point, _ in self._taps.values():
+            for address in point.addresses[:1]:
+                os.write(descriptor, gratuitous(point.mac, address))
+
+    def readers(self) -> Readers:
+        """Return the taps."""
+        return [(tap[0], partial(self._read, label, *tap)) for label, tap in self._taps.items()]
+
+    def _read(self, label: str, descriptor: int, point: Point, guest: Guest) -> None:
+        try:
+            while True:
+                frame = os.read(descriptor, FRAME_BYTES)
+                sighting = self._reader.frame(frame, self._index, label, point.mac)
+                if sighting is not None:
+                    self._notes.sightings.append(sighting)
+                for answer in guest.answers(frame):
+                    os.write(descriptor, answer)
+        except BlockingIOError:
+            return
+
+    def lost(self) -> int:
+        """Return nothing: a tap's losses are counted by its device."""
+        return 0
+
+    def forget(self) -> None:
+        """Nothing to forget: the guest answers to where a question came from."""
+
+    def close(self) -> None:
+        """Let go of the taps."""
+        for descriptor, _, _ in self._taps.values():
+            os.close(descriptor)
+
+
+def _wait_forwarding(device: str) -> None:
+    """Wait until a port forwards, on the bridge's own word. Raises OSError (ETIMEDOUT)."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not is_forwarding(device):
+        if time.monotonic() > deadline:
+            raise OSError(errno.ETIMEDOUT, f"bridge port {device} does not forward")
+        time.sleep(0.002)

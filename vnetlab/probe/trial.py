@@ -1,0 +1,159 @@
+"""From guarantees to a flight: which packet leaves where, which ports are open, which controls are
+needed.
+
+Pure. Equal flows of one sender are sent once, however many receivers judge them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
+from vnetlab.probe.controls import add_controls, port_stations
+from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station
+from vnetlab.probe.order import in_blocks
+from vnetlab.probe.places import Places, group_mac, packed_mac
+
+if TYPE_CHECKING:
+    from vnetlab.guarantees import Flow
+    from vnetlab.topology.model import Topology
+
+QUIET = 0.15
+"""Seconds without a packet after which nothing more is on its way inside one machine."""
+QUIET_UNRESOLVED = 3.5
+"""A kernel says host-unreachable after three solicitations, one second apart
+(``retrans_time_ms``).
+"""
+
+_UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
+
+
+def plan_flight(topology: Topology, guarantees: tuple[Guarantee, ...]) -> Flight:
+    """Return the flight in which all guarantees can be judged.
+
+    Raises KeyError where a guarantee names a node that the topology lacks.
+    """
+    places = Places(topology)
+    numbers: dict[tuple[str, Flow], int] = {}
+    shots: list[Shot] = []
+    shot_of = []
+    for guarantee in guarantees:
+        key = (guarantee.source, guarantee.flow)
+        number = numbers.get(key)
+        if number is None:
+            number = numbers[key] = len(shots)
+            shots.append(_shot(places, guarantee.source, guarantee.flow))
+        shot_of.append(number)
+    controls = add_controls(places, guarantees, shots)
+    return Flight(
+        stations=_stations(places, guarantees, shots, controls),
+        shots=tuple(shots),
+        shot_of=tuple(shot_of),
+        blocks=in_blocks(guarantees, shot_of, shots),
+        listeners=_listeners(guarantees),
+        controls=controls,
+        watched=_watched(places, guarantees),
+        linger=_linger(guarantees),
+    )
+
+
+_KINDS = {
+    (Protocol.RESOLUTION, 4): Kind.ARP,
+    (Protocol.RESOLUTION, 6): Kind.NS,
+    (Protocol.ICMP, 4): Kind.ICMP,
+    (Protocol.ICMP, 6): Kind.ICMP,
+    (Protocol.TCP, 4): Kind.TCP,
+    (Protocol.TCP, 6): Kind.TCP,
+    (Protocol.UDP, 4): Kind.UDP,
+    (Protocol.UDP, 6): Kind.UDP,
+}
+
+
+def _shot(places: Places, node: str, flow: Flow) -> Shot:
+    version = flow.family.version
+    kind = _KINDS[flow.protocol, version]
+    if flow.special is Special.DHCP:
+        kind = Kind.DHCP
+    elif flow.special is Special.ADVERTISEMENT:
+        kind = Kind.RA
+    destination = flow.destination_address.packed
+    resolves = kind in (Kind.ARP, Kind.NS)
+    mac = packed_mac(flow.next_hop_mac) if flow.next_hop_mac else group_mac(kind, destination)
+    nic = flow.out_nic or (places.nic_towards(node, flow) if mac else "")
+    source = flow.source_address.packed if flow.source_address else b""
+    if not source and mac:
+        source = places.source_on(node, nic, version)
+    return Shot(
+        station=node,
+        kind=kind,
+        version=version,
+        nic=nic,
+        mac=mac,
+        source=source,
+        destination=destination,
+        source_port=flow.source_port,
+        destination_port=flow.destination_port,
+        ttl=255 if resolves or kind is Kind.RA else flow.ttl,
+        size=flow.size,
+        fragments=flow.special is Special.FRAGMENTS,
+        wants_answer=flow.answer,
+    )
+
+
+def _stations(
+    places: Places,
+    guarantees: tuple[Guarantee, ...],
+    shots: list[Shot],
+    controls: tuple[Control, ...],
+) -> tuple[Station, ...]:
+    asked: defaultdict[str, set[bytes]] = defaultdict(set)
+    groups: defaultdict[str, set[bytes]] = defaultdict(set)
+    captures = {shot.station for shot in shots if shot.mac}
+    nodes: dict[str, None] = {}
+    for guarantee in guarantees:
+        nodes[guarantee.source] = nodes[guarantee.destination] = None
+        address = guarantee.flow.destination_address
+        if guarantee.flow.protocol is Protocol.RESOLUTION:
+            asked[guarantee.destination].add(address.packed)
+        elif address.is_multicast:
+            groups[guarantee.destination].add(address.packed)
+        if guarantee.seen and guarantee.seen.source_mac:
+            captures.add(guarantee.destination)
+    stations = tuple(
+        places.station(node, asked[node], groups[node], captures=node in captures) for node in nodes
+    )
+    return stations + port_stations(places, controls, shots)
+
+
+def _listeners(guarantees: tuple[Guarantee, ...]) -> tuple[Listener, ...]:
+    """Return the ports to open: all that flows go to, but for those that are to refuse."""
+    wanted: dict[Listener, None] = {}
+    closed: set[Listener] = set()
+    for guarantee in guarantees:
+        flow = guarantee.flow
+        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in _UNHEARD:
+            continue
+        seen_port = guarantee.seen.destination_port if guarantee.seen else 0
+        port = seen_port or flow.destination_port
+        listener = Listener(guarantee.destination, flow.protocol.value, port)
+        if guarantee.expected is Outcome.REFUSED:
+            closed.add(listener)
+        else:
+            wanted[listener] = None
+    return tuple(listener for listener in wanted if listener not in closed)
+
+
+def _watched(places: Places, guarantees: tuple[Guarantee, ...]) -> tuple[str, ...]:
+    """Return who must not believe a router advertisement; a guest has no routes to change."""
+    watched = {
+        g.destination: None
+        for g in guarantees
+        if g.flow.special is Special.ADVERTISEMENT and not places.is_guest(g.destination)
+    }
+    return tuple(watched)
+
+
+def _linger(guarantees: tuple[Guarantee, ...]) -> float:
+    unresolved = any(g.error_code == "host-unreachable" for g in guarantees)
+    return QUIET_UNRESOLVED if unresolved else QUIET

@@ -1,0 +1,275 @@
+"""The wire: mans the stations, sends the shots, writes down what arrives. Knows nothing of what is
+expected.
+
+One thread does it all: it sends a few shots, then reads every socket empty, so that no buffer
+overflows however many shots there are. `fly` runs inside the lab, in the process of a
+`kernel.agent.Agent`.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import secrets
+import select
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from vnetlab.probe import counters
+from vnetlab.probe.flight import (
+    Block,
+    Drop,
+    Failure,
+    Flight,
+    Kind,
+    Log,
+    Role,
+    SendError,
+    Shot,
+    Station,
+    Taken,
+)
+from vnetlab.probe.frames import Frames
+from vnetlab.probe.host import HostPost
+from vnetlab.probe.listeners import Ears
+from vnetlab.probe.posts import MachinePost, Notes, PortsPost, Post
+from vnetlab.probe.reading import Reader
+from vnetlab.probe.tap import GuestPost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+CHUNK = 64
+"""Shots between two rounds of reading: a quarter of what the smallest usual receive buffer
+holds.
+"""
+FULL_BACKLOG = 300
+"""Packets waiting in the kernel at which sending pauses; it drops from 1,000
+(``netdev_max_backlog``).
+"""
+DEADLINE = 5.0
+"""Seconds after the last shot at which the flight ends even if packets still arrive."""
+BETWEEN_BLOCKS = 0.01
+EVENTS = 256
+CLOSING_THREADS = 16
+
+
+class Spaces(Protocol):
+    """What the wire needs of `kernel.spaces.Spaces`."""
+
+    def inside(self, name: str) -> AbstractContextManager[None]:
+        """Move into a namespace and back."""
+
+
+def fly(spaces: Spaces, flight: Flight) -> Log:
+    """Fly a flight and return its log. What cannot be opened is in the log, not raised."""
+    _allow_descriptors()
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here is cyclic, and a collection walks every sighting
+    try:
+        wire = _Wire(spaces, flight)
+        try:
+            return wire.fly()
+        finally:
+            wire.close()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one: a machine needs three to five."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Wire:
+    def __init__(self, spaces: Spaces, flight: Flight) -> None:
+        self._spaces = spaces
+        self._flight = flight
+        self._closers: list[Callable[[], None]] = []
+        self._routed: defaultdict[str, list[Shot]] = defaultdict(list)
+        for shot in flight.shots:
+            if not shot.mac:
+                self._routed[shot.station].append(shot)
+        self._notes = Notes()
+        self._failures: list[Failure] = []
+        self._taken: list[Taken] = []
+        self._frames = Frames(secrets.randbits(32))
+        macs = {
+            (station.name, label): point.mac
+            for station in flight.stations
+            for point in station.points
+            for label in point.labels
+        }
+        self._reader = Reader(self._frames.nonce, flight.shots, macs)
+        self._posts: dict[str, Post] = {}
+        self._epoll = select.epoll()
+        self._calls: dict[int, Callable[[], None]] = {}
+
+    def fly(self) -> Log:
+        """Open, announce, send, wait for quiet, count losses."""
+        for index, station in enumerate(self._flight.stations):
+            self._man(index, station)
+        self._listen()
+        for post in self._posts.values():
+            post.announce()
+        self._drain()
+        before = self._counters()
+        for at, block in enumerate(self._flight.blocks):
+            if at:
+                self._settle(BETWEEN_BLOCKS)
+                self._forget(self._flight.blocks[at - 1])
+            self._send_all(block.shots)
+        unsettled = self._settle(self._flight.linger)
+        adopted = self._adopted()
+        notes = self._notes
+        return Log(
+            sightings=tuple(notes.sightings),
+            send_errors=tuple(notes.send_errors),
+            drops=tuple(self._drops(before)),
+            failures=tuple(self._failures),
+            taken=tuple(self._taken),
+            sources=tuple(notes.sources),
+            adopted=tuple(adopted),
+            unsettled=unsettled,
+        )
+
+    def close(self) -> None:
+        """Close everything, many at once: a packet socket's close waits for the kernel's RCU."""
+        self._epoll.close()
+        with ThreadPoolExecutor(CLOSING_THREADS) as pool:
+            for closing in [pool.submit(close) for close in self._closers]:
+                closing.result()
+
+    def _man(self, index: int, station: Station) -> None:
+        frames, reader, notes = self._frames, self._reader, self._notes
+        shots, listeners = self._flight.shots, self._flight.listeners
+        routed = self._routed[station.name]
+        try:
+            with self._spaces.inside(station.space):
+                post: Post
+                if station.role is Role.MACHINE:
+                    post = MachinePost(station, index, frames, reader, notes, routed)
+                elif station.role is Role.HOST:
+                    post = HostPost(station, index, frames, reader, notes, routed, shots)
+                elif station.role is Role.GUEST:
+                    post = GuestPost(station, index, frames, reader, notes, listeners)
+                else:
+                    post = PortsPost(station, index, frames, reader, notes)
+        except OSError as error:
+            self._failures.append(Failure(station.name, _why(error)))
+            return
+        self._closers.append(post.close)
+        self._posts[station.name] = post
+        self._watch(post.readers())
+
+    def _watch(self, readers: Iterable[tuple[int, Callable[[], None]]]) -> None:
+        for descriptor, read in readers:
+            self._epoll.register(descriptor, select.EPOLLIN)
+            self._calls[descriptor] = read
+
+    def _listen(self) -> None:
+        roles = {station.name: station for station in self._flight.stations}
+        for listener in self._flight.listeners:
+            station = roles[listener.station]
+            if station.role is Role.GUEST or station.name not in self._posts:
+                continue
+            try:
+                with self._spaces.inside(station.space):
+                    ears = Ears(listener, self._frames.nonce)
+            except OSError as error:
+                self._taken.append(Taken(listener, in_use=False, text=_why(error)))
+                continue
+            self._closers.append(ears.close)
+            self._watch(ears.readers())
+            if ears.occupied:
+                text = "another program has it open"
+                self._taken.append(Taken(listener, in_use=True, text=text))
+
+    def _send_all(self, numbers: tuple[int, ...]) -> None:
+        shots, posts = self._flight.shots, self._posts
+        for start in range(0, len(numbers), CHUNK):
+            for number in numbers[start : start + CHUNK]:
+                shot = shots[number]
+                post = posts.get(shot.station)
+                if post is None:
+                    continue
+                try:
+                    post.send(number, shot)
+                except OSError as error:
+                    refused = SendError(number, error.errno or 0, _why(error))
+                    self._notes.send_errors.append(refused)
+            self._drain()
+            while counters.backlog() > FULL_BACKLOG:
+                self._drain(0.001)
+
+    def _forget(self, block: Block) -> None:
+        for name in block.stations:
+            if name in self._posts:
+                self._posts[name].forget()
+
+    def _drain(self, timeout: float = 0) -> None:
+        """Read every socket empty."""
+        while events := self._epoll.poll(timeout, EVENTS):
+            timeout = 0
+            for descriptor, _ in events:
+                self._calls[descriptor]()
+
+    def _settle(self, quiet: float) -> bool:
+        """Read until nothing has come for ``quiet`` seconds; tell if the deadline came first."""
+        end = time.monotonic() + DEADLINE
+        still = time.monotonic() + quiet
+        while (now := time.monotonic()) < still:
+            if now > end:
+                return True
+            before = len(self._notes.sightings)
+            self._drain(still - now)
+            if len(self._notes.sightings) != before:
+                still = time.monotonic() + quiet
+        return False
+
+    def _counters(self) -> counters.Counters:
+        found = counters.softnet() | counters.neighbour_tables()
+        for station in self._flight.stations:
+            post = self._posts.get(station.name)
+            if post is None:
+                continue
+            post.lost()  # asking sets it back to nothing
+            with self._spaces.inside(station.space):
+                found |= counters.devices(station.name, [p.device for p in station.points])
+                if station.role is Role.HOST:
+                    found |= counters.conntrack(station.name)
+        return found
+
+    def _drops(self, before: counters.Counters) -> Iterator[Drop]:
+        for name, post in self._posts.items():
+            if lost := post.lost():
+                yield Drop(name, "packets that the probe was too slow to read", lost)
+        yield from counters.moved(before, self._counters())
+
+    def _adopted(self) -> Iterator[tuple[int, str, str]]:
+        """Find routes that come from the flight's router advertisements."""
+        shots = self._flight.shots
+        signs = [
+            (number, self._frames.prefix(number).hex(), self._frames.router(number, shot).hex())
+            for number, shot in enumerate(shots)
+            if shot.kind is Kind.RA
+        ]
+        for name in self._flight.watched:
+            if name not in self._posts:
+                continue
+            with self._spaces.inside(name):
+                routes = counters.routes6()
+            for number, prefix, router in signs:
+                for route in routes:
+                    if prefix in route or router in route:
+                        yield number, name, route
+
+
+def _why(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"

@@ -1,0 +1,89 @@
+"""Objects for `--json`: a contract with other people's scripts, changed only by adding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vnetlab.guarantees import VerdictKind
+
+if TYPE_CHECKING:
+    from vnetlab.guarantees import Flow, Verdict
+    from vnetlab.plan import Step
+    from vnetlab.report.summary import Report
+    from vnetlab.state import State
+    from vnetlab.status import LabStatus
+
+JsonObject = dict[str, Any]
+
+
+def report_object(report: Report) -> JsonObject:
+    """Return the object of `probe --json`."""
+    return {
+        "lab": report.lab,
+        "summary": {str(kind): report.count(kind) for kind in VerdictKind},
+        "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+    }
+
+
+def status_object(labs: tuple[LabStatus, ...]) -> JsonObject:
+    """Return the object of `status --json`."""
+    return {
+        "labs": [
+            {
+                "name": lab.name,
+                "holder": lab.holder,
+                "nodes": {
+                    node.name: {"kind": node.kind, "backend": node.backend, "host": node.host}
+                    for node in lab.nodes
+                },
+            }
+            for lab in labs
+        ]
+    }
+
+
+def plan_object(lab: str, steps: tuple[Step, ...], state: State) -> JsonObject:
+    """Return the object of `plan --json`: the steps in order, and each node's nftables text."""
+    return {
+        "lab": lab,
+        "steps": [step.describe() for step in steps],
+        "nftables": {
+            namespace.name: [table.render() for table in namespace.tables]
+            for namespace in state.namespaces
+            if namespace.tables
+        },
+    }
+
+
+def _verdict(verdict: Verdict) -> JsonObject:
+    guarantee = verdict.guarantee
+    return {
+        "guarantee": guarantee.id,
+        "mode": guarantee.mode,
+        "network": guarantee.network,
+        "source": guarantee.source,
+        "destination": guarantee.destination,
+        "flow": _flow(guarantee.flow),
+        "expected": str(guarantee.expected),
+        "observed": None if verdict.observed is None else str(verdict.observed),
+        "verdict": str(verdict.kind),
+        "promise": guarantee.promise,
+        "reason": verdict.reason,
+        "evidence": list(verdict.evidence),
+    }
+
+
+def _flow(flow: Flow) -> JsonObject:
+    source = flow.source_address
+    return {
+        "family": str(flow.family),
+        "protocol": str(flow.protocol),
+        "source_address": None if source is None else str(source),
+        "source_port": flow.source_port,
+        "destination_address": str(flow.destination_address),
+        "destination_port": flow.destination_port,
+        "answer": flow.answer,
+        "special": str(flow.special),
+        "ttl": flow.ttl,
+        "size": flow.size,
+    }

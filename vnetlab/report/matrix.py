@@ -1,0 +1,133 @@
+"""The matrix: who reached whom, one cell per pair, all flows of the pair in one symbol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Outcome, Protocol, Special, VerdictKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vnetlab.guarantees import Verdict
+    from vnetlab.report.summary import Report
+    from vnetlab.topology.model import Topology
+
+
+class Cell(Enum):
+    """What became of all flows of a pair: symbol, style of rich, and what the legend says."""
+
+    BOTH = ("●", "green", "delivered, both ways")
+    OUT = ("→", "cyan", "delivered, this way only")
+    PART = ("◐", "blue", "some flows delivered")
+    REJECTED = ("x", "yellow", "rejected by an ICMP error")
+    SILENT = ("·", "bright_black", "silent: nothing arrived")
+    BROKEN = ("!", "bold white on red", "a guarantee is broken")
+    INCONCLUSIVE = ("?", "bold black on yellow", "inconclusive")
+    UNAVAILABLE = ("~", "magenta", "not probed here")
+    NONE = (" ", "", "no guarantee")
+
+    @property
+    def symbol(self) -> str:
+        """One character."""
+        return self.value[0]
+
+    @property
+    def style(self) -> str:
+        """Style of rich."""
+        return self.value[1]
+
+    @property
+    def meaning(self) -> str:
+        """What the legend says."""
+        return self.value[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sender and what became of its flows, by receiver in the matrix's order."""
+
+    group: str
+    """Where the node is: its host and network, or its segment."""
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows are senders, columns receivers, in the same order."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def used(self) -> tuple[Cell, ...]:
+        """The kinds of cell that occur, in the legend's order."""
+        found = {cell for row in self.rows for cell in row.cells}
+        return tuple(cell for cell in Cell if cell in found and cell is not Cell.NONE)
+
+
+_KINDS = (
+    (VerdictKind.BROKEN, Cell.BROKEN),
+    (VerdictKind.INCONCLUSIVE, Cell.INCONCLUSIVE),
+    (VerdictKind.UNAVAILABLE, Cell.UNAVAILABLE),
+)
+_REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
+
+
+def build_matrix(report: Report) -> Matrix:
+    """Sum up every pair of nodes that any guarantee concerns."""
+    pairs: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in report.verdicts:
+        key = (verdict.guarantee.source, verdict.guarantee.destination)
+        pairs.setdefault(key, []).append(verdict)
+    concerned = {name for pair in pairs for name in pair}
+    order = [(group, name) for group, name in grouped(report.topology) if name in concerned]
+    alone = {pair: _cell(verdicts) for pair, verdicts in pairs.items()}
+    names = [name for _, name in order]
+    return Matrix(
+        tuple(
+            Row(group, name, tuple(_with_reverse(alone, name, other) for other in names))
+            for group, name in order
+        )
+    )
+
+
+def grouped(topology: Topology) -> tuple[tuple[str, str], ...]:
+    """Return every node with its group: VMs by first network, hosts, then machines by segment."""
+    vms = [(f"{v.host}/{v.nics[0].network}" if v.nics else v.host, v.name) for v in topology.vms.values()]
+    networks = [f"{network.host}/{network.name}" for network in topology.networks]
+    rank = {name: number for number, name in enumerate(networks)}
+    vms.sort(key=lambda entry: rank.get(entry[0], len(rank)))
+    hosts = [("host", name) for name in topology.hosts]
+    machines = [("+".join(str(nic.lan) for nic in m.nics), m.name) for m in topology.machines.values()]
+    return (*vms, *hosts, *machines)
+
+
+def _cell(verdicts: Iterable[Verdict]) -> Cell:
+    found = list(verdicts)
+    kinds = {verdict.kind for verdict in found}
+    for kind, cell in _KINDS:
+        if kind in kinds:
+            return cell
+    plain = {v.observed for v in found if _is_plain(v)} or {v.observed for v in found}
+    if plain <= set(_REACHED):
+        return Cell.BOTH
+    if plain & set(_REACHED):
+        return Cell.PART
+    return Cell.REJECTED if Outcome.REJECTED in plain else Cell.SILENT
+
+
+def _is_plain(verdict: Verdict) -> bool:
+    """Tell flows that a machine begins by itself from those that were crafted to get through."""
+    flow = verdict.guarantee.flow
+    return flow.special is Special.NONE and flow.protocol is not Protocol.RESOLUTION
+
+
+def _with_reverse(cells: dict[tuple[str, str], Cell], source: str, destination: str) -> Cell:
+    cell = cells.get((source, destination), Cell.NONE)
+    back = cells.get((destination, source), Cell.NONE)
+    if cell is Cell.BOTH and back in (Cell.REJECTED, Cell.SILENT):
+        return Cell.OUT
+    return cell

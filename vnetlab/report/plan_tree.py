@@ -1,0 +1,70 @@
+"""A plan for people: each node's steps, then the nftables text that it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.syntax import Syntax
+from rich.text import Text
+
+from vnetlab.plan import SetSysctls
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vnetlab.plan import Step
+    from vnetlab.state import State, Sysctl
+
+
+def print_plan(console: Console, lab: str, steps: tuple[Step, ...], state: State) -> None:
+    """Print the steps by node, each node's in the order in which they would be made.
+
+    Lines are never cut: a terminal wraps them, and what reads a pipe gets them whole.
+    """
+    console.print(Text(f"{lab}: {len(steps)} steps", style="bold"))
+    common = _common(steps)
+    console.print()
+    console.print(Text("common settings", style="bold"))
+    console.print(Text(f"  {_written(common)}"), soft_wrap=True)
+    for namespace in state.namespaces:
+        console.print()
+        console.print(Text.assemble((namespace.name, "bold cyan"), (f"  {namespace.kind}", "dim")))
+        for step in steps:
+            if step.namespace == namespace.name:
+                console.print(Text(f"  {_what(step, common)}"), soft_wrap=True)
+        for table in namespace.tables:
+            console.print()
+            _print_nft(console, table.render())
+
+
+def _common(steps: tuple[Step, ...]) -> tuple[Sysctl, ...]:
+    """Return the settings that every node gets: dozens, better read once."""
+    by_node: dict[str, dict[Sysctl, None]] = {}
+    for step in steps:
+        if isinstance(step, SetSysctls):
+            by_node.setdefault(step.namespace, {}).update(dict.fromkeys(step.sysctls))
+    first, *others = by_node.values() or ({},)
+    return tuple(sysctl for sysctl in first if all(sysctl in other for other in others))
+
+
+def _what(step: Step, common: tuple[Sysctl, ...]) -> str:
+    if not isinstance(step, SetSysctls):
+        return step.describe().removeprefix(f"{step.namespace}: ")
+    own = tuple(sysctl for sysctl in step.sysctls if sysctl not in common)
+    parts = ["the common settings"] if len(own) < len(step.sysctls) else []
+    if own:
+        parts.append(_written(own))
+    return f"set {', '.join(parts)}"
+
+
+def _written(sysctls: tuple[Sysctl, ...]) -> str:
+    return ", ".join(f"{sysctl.key}={sysctl.value}" for sysctl in sysctls)
+
+
+def _print_nft(console: Console, text: str) -> None:
+    """Print nft text, highlighted on a terminal, byte for byte elsewhere."""
+    if console.is_terminal:
+        # Pygments has no lexer of nftables; that of nginx shares braces, statements and comments.
+        console.print(Syntax(text, "nginx", background_color="default", word_wrap=True))
+    else:
+        console.print(Text(text), soft_wrap=True)

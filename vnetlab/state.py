@@ -1,0 +1,191 @@
+"""Kernel objects and State: what a lab is made of, as values.
+
+Desired (compiled) or present (read back), one type serves both, and equality is meaning: tuples are in a
+canonical order, nothing holds an index or a handle. Everything lives in a namespace; nothing here acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A network device; ``lo`` is left out: every namespace has it, up."""
+
+    name: str
+    """Kernel name, at most 15 bytes."""
+    altname: str = ""
+    """Readable name (`ip link property add altname`), at most 127 bytes."""
+    mac: str = ""
+    mtu: int = 1500
+    master: str = ""
+    """Name of the bridge that it is a port of."""
+    isolated: bool = False
+    """Bridge port flag: no frames from or to another isolated port (`bridge link set isolated on`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Link):
+    """A Linux bridge; always without STP, forward delay, multicast snooping and netfilter calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth(Link):
+    """One end of a veth pair; the other end names this one."""
+
+    peer_namespace: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap(Link):
+    """A persistent tap device (`ip tuntap add mode tap`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of a device, usable at once (no duplicate address detection)."""
+
+    device: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent neighbour entry."""
+
+    device: str
+    address: IPAddress
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRoute:
+    """A unicast route of the main table."""
+
+    prefix: IPNetwork
+    via: IPAddress
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A setting below /proc/sys, its key with slashes: ``net/ipv4/conf/eth0/forwarding``."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NftRule:
+    """A rule as nft text, with the comment that the ruleset shows."""
+
+    text: str
+    """Without counter and comment, as `nft add rule` takes it; names may be ``$defined``."""
+    comment: str
+
+    def render(self) -> str:
+        """Return the rule with its counter, which every rule carries, before its verdict."""
+        return f'{_with_counter(self.text)} comment "{self.comment}"'
+
+
+_VERDICTS = (
+    "accept",
+    "drop",
+    "reject",
+    "masquerade",
+    "dnat",
+    "snat",
+    "jump",
+    "goto",
+    "return",
+    "notrack",
+)
+
+
+def _with_counter(text: str) -> str:
+    words = text.split(" ")
+    at = max((i for i, word in enumerate(words) if word in _VERDICTS), default=len(words))
+    return " ".join([*words[:at], "counter", *words[at:]])
+
+
+@dataclass(frozen=True, slots=True)
+class NftChain:
+    """A chain; ``hook`` is empty for one that is only jumped to."""
+
+    name: str
+    hook: str
+    """Such as ``type filter hook forward priority filter; policy drop;``."""
+    rules: tuple[NftRule, ...]
+    about: str = ""
+    """Why the chain is there: a comment line above it."""
+
+    def render(self) -> str:
+        """Return the chain as nft text."""
+        lines = [f"  # {line}" for line in self.about.splitlines()]
+        lines.append(f"  chain {self.name} {{")
+        if self.hook:
+            lines.append(f"    {self.hook}")
+        lines += [f"    {rule.render()}" for rule in self.rules]
+        lines.append("  }")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """An nftables table. ``defines`` give devices their readable names in the text."""
+
+    family: str
+    name: str
+    chains: tuple[NftChain, ...]
+    defines: tuple[tuple[str, str], ...] = ()
+
+    def render(self) -> str:
+        """Return text that `nft -f` takes: the table as one transaction."""
+        lines = [f"define {name} = {value}" for name, value in self.defines]
+        lines.append(f"table {self.family} {self.name} {{")
+        lines.append("\n\n".join(chain.render() for chain in self.chains))
+        lines.append("}")
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace and all that is in it."""
+
+    name: str
+    """The node's name; a segment's is ``segment:NAME``, which no node can have."""
+    kind: str
+    """``host``, ``vm``, ``machine`` or ``segment``."""
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    routes: tuple[StaticRoute, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    tables: tuple[NftTable, ...] = ()
+
+    def link(self, name: str) -> Link:
+        """Return the device of that name; raises KeyError."""
+        for link in self.links:
+            if link.name == name:
+                return link
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Namespaces in the order they were declared: segments, hosts, machines, VMs."""
+
+    namespaces: tuple[Namespace, ...] = ()
+
+    def namespace(self, name: str) -> Namespace:
+        """Return the namespace of that name; raises KeyError."""
+        for namespace in self.namespaces:
+            if namespace.name == name:
+                return namespace
+        raise KeyError(name)

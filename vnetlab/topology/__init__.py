@@ -1,0 +1,1 @@
+"""Topology files: the model, loading with positions, addressing, routes, importers."""
