@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vnetlab import names, settings
 from vnetlab.modes import OBJECTS, PROPERTIES
 from vnetlab.modes.base import Context
-from vnetlab.ruleset import tables_for
+from vnetlab.ruleset import router_table, tables_for
 from vnetlab.state import (
     Address,
     Bridge,
@@ -58,6 +58,7 @@ def _segment(topology: Topology, segment: Segment) -> Namespace:
         Veth(
             name=names.port(node, nic.name),
             altname=names.altname(node, nic.name),
+            mac=names.port_mac(node, nic.name),
             mtu=segment.mtu,
             master=_SWITCH,
             peer_namespace=node,
@@ -66,7 +67,12 @@ def _segment(topology: Topology, segment: Segment) -> Namespace:
         for node, nic in _outside_nics(topology)
         if nic.lan.name == segment.name
     )
-    switch = Bridge(name=_SWITCH, altname=names.altname(segment.name), mtu=segment.mtu)
+    switch = Bridge(
+        name=_SWITCH,
+        altname=names.altname(segment.name),
+        mac=names.port_mac(segment.name, _SWITCH),
+        mtu=segment.mtu,
+    )
     return Namespace(
         name=names.segment_namespace(segment.name),
         kind="segment",
@@ -96,10 +102,8 @@ def _end_node(topology: Topology, node: Machine | Vm, kind: str) -> Namespace:
             Address(names.nic_device(nic.name), address) for nic in node.nics for address in nic.addresses
         ),
         routes=_routes(node.routes, {names.nic_device(n.name): n for n in node.nics}),
-        sysctls=(
-            *(settings.ROUTER if router else settings.NODE),
-            *_families_on(node.nics),
-        ),
+        sysctls=settings.merged(settings.ROUTER if router else settings.NODE, _families_on(node.nics)),
+        tables=(router_table(),) if router else (),
     )
 
 
@@ -146,13 +150,13 @@ def _host(topology: Topology, host: Host) -> Namespace:
             *(address for part in parts.values() for address in part.addresses),
         ),
         routes=_routes(host.routes, devices),
-        sysctls=(
-            *settings.NODE,
-            *_forwarding(host),
-            *_uplink_sysctls(host),
-            *(sysctl for part in parts.values() for sysctl in part.sysctls),
+        sysctls=settings.merged(
+            settings.NODE,
+            _forwarding(host),
+            _uplink_sysctls(host),
+            (sysctl for part in parts.values() for sysctl in part.sysctls),
         ),
-        tables=tables_for(tuple(parts.values())),
+        tables=tables_for(tuple(parts.values()), tuple(devices) if _has_private(host) else ()),
     )
 
 
@@ -163,12 +167,20 @@ def _forwarding(host: Host) -> Iterator[Sysctl]:
         yield Sysctl("net/ipv6/conf/all/forwarding", "1")
 
 
+def _has_private(host: Host) -> bool:
+    return any(network.lan.host for network in host.networks.values())
+
+
+def _forwarding_uplinks(host: Host) -> tuple[str, ...]:
+    used = {n.uplink for n in host.networks.values() if PROPERTIES[n.mode].presence}
+    return tuple(names.host_device(host, nic) for nic in host.nics.values() if nic.name in used)
+
+
 def _uplink_sysctls(host: Host) -> Iterator[Sysctl]:
-    used = {n.uplink for n in host.networks.values() if n.uplink and PROPERTIES[n.mode].presence}
+    for device in _forwarding_uplinks(host):
+        yield Sysctl(f"net/ipv4/conf/{device}/forwarding", "1")
     for nic in host.nics.values():
         device = names.host_device(host, nic)
-        if nic.name in used:
-            yield Sysctl(f"net/ipv4/conf/{device}/forwarding", "1")
         if nic.address(Family.IPV6):
             yield Sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "0")
 
@@ -196,16 +208,17 @@ def _host_links(topology: Topology, host: Host, parts: Mapping[str, Objects]) ->
 
 
 def _vm_port(host: Host, network: Network, vm: Vm, nic: Nic) -> Link:
-    name = names.port(vm.name, nic.name)
+    name, mac = names.port(vm.name, nic.name), names.port_mac(vm.name, nic.name)
     alt = names.altname(vm.name, nic.name)
     bridge = names.network_bridge(host, network)
     # Bridge networks of one uplink share a bridge, whose isolated flag cannot tell them apart.
     isolated = network.port_isolation and network.mode is not Mode.BRIDGE
     if vm.backend == "tap":
-        return Tap(name=name, altname=alt, mtu=nic.mtu, master=bridge, isolated=isolated)
+        return Tap(name=name, altname=alt, mac=mac, mtu=nic.mtu, master=bridge, isolated=isolated)
     return Veth(
         name=name,
         altname=alt,
+        mac=mac,
         mtu=nic.mtu,
         master=bridge,
         isolated=isolated,

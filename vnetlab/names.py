@@ -36,6 +36,15 @@ def port(node: str, nic: str) -> str:
     return _hashed("vp", node, nic)
 
 
+def port_mac(node: str, nic: str) -> str:
+    """Return the MAC of a bridge port: locally administered, and above those of NICs.
+
+    A bridge whose MAC nobody set takes the lowest of its ports'.
+    """
+    digest = _digest("port", node, nic)
+    return ":".join(["fe", *(digest[i : i + 2] for i in range(0, 10, 2))])
+
+
 def nic_device(nic: str) -> str:
     """Return the device name of a NIC inside its own node: its name, hashed only if it is too long."""
     return nic if len(nic.encode()) <= DEVICE_NAME_BYTES else _hashed("vn", nic)

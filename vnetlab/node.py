@@ -26,17 +26,15 @@ class Node:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return an argument list that runs ``argv`` inside the node, wherever it is started."""
-        from vnetlab.kernel import enter
+        from vnetlab.kernel.enter import command as entering
 
-        return enter.command(self._holder, self.name, list(argv))
+        return entering(self._holder, self.name, list(argv))
 
     def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command inside the node, as `subprocess.run` does; captures output by default."""
         if not {"stdout", "stderr", "capture_output"} & options.keys():
             options["capture_output"] = True
-        return subprocess.run(
-            self.command(argv), text=True, check=options.pop("check", False), **options
-        )
+        return subprocess.run(self.command(argv), text=True, check=options.pop("check", False), **options)
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
         """Start a command inside the node, as `subprocess.Popen` does; it ends with the lab."""

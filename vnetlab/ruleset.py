@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vnetlab.modes.base import Objects, Rules
+from vnetlab.modes.base import UNROUTABLE, Objects, Rules, devices
 from vnetlab.state import NftChain, NftRule, NftTable
 
 if TYPE_CHECKING:
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 TABLE = "vnetlab"
 
 
-def tables_for(parts: Sequence[Objects]) -> tuple[NftTable, ...]:
-    """Return the tables of a host from the objects of its networks; none where no network has rules."""
-    rules = sum((part.rules for part in parts), Rules())
+def tables_for(parts: Sequence[Objects], uplinks: Sequence[str]) -> tuple[NftTable, ...]:
+    """Return the tables of a host from the objects of its networks; none where no network has rules.
+
+    ``uplinks`` are the devices towards segments. On all of them, forwarding or not: an IPv6 host answers
+    "no route" even where it does not forward (`ip6_pkt_discard` in the kernel's net/ipv6/route.c).
+    """
+    outside = NftRule(
+        f"iifname {devices(uplinks)} {UNROUTABLE} drop", "outsider to where the host has no route"
+    )
+    rules = sum((part.rules for part in parts), Rules(unroutable=(outside,) if uplinks else ()))
     found: list[NftTable] = []
     chains = tuple(chain for chain in _inet_chains(rules) if chain.rules)
     if rules != Rules():
@@ -34,6 +41,13 @@ def tables_for(parts: Sequence[Objects]) -> tuple[NftTable, ...]:
     return tuple(found)
 
 
+def router_table() -> NftTable:
+    """Return the table of a router between segments, which answers whatever it has no route for."""
+    rule = NftRule(f"{UNROUTABLE} reject with icmpx no-route", "no route")
+    hook = "type filter hook prerouting priority -290; policy accept;"
+    return NftTable("inet", TABLE, (NftChain("unroutable", hook, (rule,)),))
+
+
 def _inet_chains(rules: Rules) -> tuple[NftChain, ...]:
     return (
         NftChain(
@@ -42,6 +56,12 @@ def _inet_chains(rules: Rules) -> tuple[NftChain, ...]:
             "type filter hook prerouting priority -300; policy accept;",
             rules.guard,
             "Sources that cannot be: silence, since an ICMP error would go to whoever was named.",
+        ),
+        NftChain(
+            "unroutable",
+            "type filter hook prerouting priority -290; policy accept;",
+            rules.unroutable,
+            "Destinations without a route are denied like any other, and as reliably.",
         ),
         NftChain("dstnat", "type nat hook prerouting priority dstnat; policy accept;", rules.dstnat),
         NftChain("dstnat-local", "type nat hook output priority -100; policy accept;", rules.dstnat_local),

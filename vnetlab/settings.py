@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vnetlab.state import Sysctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _IPV4 = {
     "forwarding": "0",
@@ -74,12 +74,18 @@ def _settings(ipv6: bool) -> Iterator[Sysctl]:
     yield Sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 
 
+def merged(*groups: Iterable[Sysctl]) -> tuple[Sysctl, ...]:
+    """Return the settings of all groups in order, each key once; a later group has the last word."""
+    values = {sysctl.key: sysctl.value for group in groups for sysctl in group}
+    return tuple(Sysctl(key, value) for key, value in values.items())
+
+
 NODE: tuple[Sysctl, ...] = tuple(_settings(ipv6=True))
 """Hosts, VMs and machines."""
 
-ROUTER: tuple[Sysctl, ...] = (
-    *NODE,
-    *(
+ROUTER: tuple[Sysctl, ...] = merged(
+    NODE,
+    (
         Sysctl(f"net/{ip}/conf/{scope}/forwarding", "1")
         for ip in ("ipv4", "ipv6")
         for scope in ("all", "default")

@@ -65,9 +65,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     [document for document in DOCUMENTS if any(b.language == "console" for b in blocks(document))],
     ids=lambda document: str(document.relative_to(ROOT)),
 )
-def test_commands_do_what_the_text_says(
-    document: Path, reader: tuple[Path, dict[str, str]]
-) -> None:
+def test_commands_do_what_the_text_says(document: Path, reader: tuple[Path, dict[str, str]]) -> None:
     place, environment = reader
     script = ["trap 'vnetlab down --all' EXIT"]
     for number, block in enumerate(blocks(document)):
@@ -104,9 +102,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-def run(
-    argv: list[str], place: Path, environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
+def run(argv: list[str], place: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         argv,
         cwd=place,

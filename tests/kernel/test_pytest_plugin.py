@@ -101,6 +101,27 @@ def test_one_test_per_guarantee_with_names_that_stay(tmp_path: Path) -> None:
     assert f"{len(names)} passed" in done.stdout
 
 
+def test_a_flight_that_fails_is_not_flown_again(tmp_path: Path) -> None:
+    broken = (
+        GUARANTEES
+        + """
+from pathlib import Path
+from vnetlab.lab import Lab
+
+def probe(lab):
+    with Path("flights").open("a") as file:
+        file.write("flown")
+    raise RuntimeError("no such luck")
+
+Lab.probe = probe
+"""
+    )
+    done = run(tmp_path, broken, "-q")
+    assert done.returncode == 1
+    assert "no such luck" in done.stdout
+    assert (tmp_path / "flights").read_text() == "flown"
+
+
 def test_xdist_shares_the_guarantees_out(tmp_path: Path) -> None:
     done = run(tmp_path, GUARANTEES, "-n", "2")
     assert done.returncode == 0, done.stdout

@@ -28,7 +28,10 @@ def main() -> NoReturn:
     scratch = sys.argv[2] == "scratch"
     spaces_of_lab = [int(argument) for argument in sys.argv[3:]]
     del sys.argv[1:]  # what runs here is none of this program's arguments' business
-    starter = os.pidfd_open(os.getppid())
+    try:
+        starter = os.pidfd_open(os.getppid())
+    except OSError:  # it has ended already
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # standard output belongs to the starter
     refused = None
@@ -41,7 +44,10 @@ def main() -> NoReturn:
         refused = error
     outer = os.pidfd_open(os.getpid())
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    inner = os.fork()
+    try:
+        inner = os.fork()
+    except OSError:  # the lab ended, and its PID namespace takes no new processes
+        os._exit(1)
     if inner:
         connection.close()
         _watch(inner, starter)
@@ -54,7 +60,7 @@ def main() -> NoReturn:
 
 def _enter_lab(spaces_of_lab: list[int]) -> None:
     for user in spaces_of_lab[3:]:
-        linux.setns(user, linux.CLONE_NEWUSER)
+        enclosure.enter_user(user)
     linux.setns(spaces_of_lab[2], linux.CLONE_NEWPID)
 
 
@@ -90,7 +96,11 @@ def _watch(inner: int, starter: int) -> NoReturn:
 
 
 def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoReturn:
-    path, preload = pickle.loads(receive(connection))  # noqa: S301 - from our own starter
+    try:
+        first = receive(connection)
+    except (EOFError, OSError):  # the starter ended before it said anything
+        os._exit(0)
+    path, preload = pickle.loads(first)  # noqa: S301 - from our own starter
     sys.path[:] = path
     context: Any = root
     if isinstance(root, int):

@@ -233,4 +233,4 @@ def _refused(feature: str, table: NftTable, chains: tuple[NftChain, ...]) -> Ite
 def _short(error: KernelError) -> str:
     """Return the first error that nft reports, without the line it quotes."""
     lines = str(error).splitlines()
-    return next((line for line in lines if line.startswith("Error")), lines[0])
+    return next((line for line in lines if "Error:" in line), lines[0]).rpartition("Error: ")[2]

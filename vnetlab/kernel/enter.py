@@ -16,13 +16,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from vnetlab.kernel import control, linux
+from vnetlab.kernel import control, enclosure, linux
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vnetlab.kernel.holder import Holder
 
+# The os.path way throughout: importing pathlib would double the start-up time.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _NODE_UNKNOWN = 2
@@ -56,7 +57,7 @@ def main() -> NoReturn:
         _fail(_NODE_UNKNOWN, "no command given")
     try:
         for user in spaces[3:]:
-            linux.setns(user, linux.CLONE_NEWUSER)
+            enclosure.enter_user(user)
         linux.setns(spaces[2], linux.CLONE_NEWPID)
     except OSError as error:
         _fail(_LAB_GONE, f"lab {lab} cannot be entered: {error.strerror}")
@@ -80,7 +81,8 @@ def _become(node: str, argv: list[str], parent: int, spaces: tuple[int, int]) ->
     linux.die_with_parent(signal.SIGKILL)
     if select.select([parent], [], [], 0)[0]:  # it ended before it was asked about
         os._exit(1)
-    where, here = os.getcwd(), os.open(".", os.O_PATH | os.O_CLOEXEC)
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    where = os.readlink(f"/proc/self/fd/{here}")  # noqa: PTH115
     network, mounts = spaces
     linux.setns(mounts, linux.CLONE_NEWNS)  # which moves the process to that namespace's root
     linux.setns(network, linux.CLONE_NEWNET)
@@ -102,7 +104,7 @@ def _become(node: str, argv: list[str], parent: int, spaces: tuple[int, int]) ->
 def _is_somewhere(program: str) -> bool:
     """Tell whether a program exists; a directory of PATH that is closed to us says nothing of it."""
     if "/" in program:
-        return os.path.exists(program)  # noqa: PTH110 - pathlib would double the start-up time
+        return os.path.exists(program)  # noqa: PTH110
     return any(os.access(f"{folder}/{program}", os.F_OK) for folder in os.get_exec_path())
 
 

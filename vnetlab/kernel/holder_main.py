@@ -6,6 +6,7 @@ lab's PID namespace, so whatever entered the lab dies with it, and its mount nam
 it every network namespace.
 """
 
+import errno
 import os
 import select
 import signal
@@ -36,8 +37,9 @@ def main() -> NoReturn:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
         listener.bind(control.address(os.geteuid(), name))
-    except OSError:
-        _give_up(starter, "exists")
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        _give_up(starter, "exists" if taken else f"refused {error.errno} control socket")
     os.setsid()
     os.chdir("/")
     try:

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
@@ -41,7 +42,20 @@ def load(table: NftTable) -> None:
     text = table.render()
     status, _, message = library().cmd(text)
     if status:
-        raise KernelError(f"nftables refused table {table.family} {table.name}:\n{message.strip()}")
+        why = (_located(text) or message).strip()
+        raise KernelError(f"nftables refused table {table.family} {table.name}:\n{why}")
+
+
+def _located(text: str) -> str:
+    """Return nft's complaint with the line that it is about, which it knows of files only."""
+    with TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        path = f"/proc/self/fd/{file.fileno()}"
+        message = str(library().cmd(f'include "{path}"')[2])
+    lines = message.replace(path, "line").splitlines()
+    # The first line says only which file it was read from.
+    return "\n".join(line for line in lines if not line.startswith("In file included"))
 
 
 def delete(table: NftTable) -> None:
@@ -64,14 +78,18 @@ def _run(text: str) -> str:
 @cache
 def _module() -> Any:
     try:
-        return importlib.import_module("nftables")
+        module = importlib.import_module("nftables")
+        if hasattr(module, "Nftables"):  # any folder of that name can be imported
+            return module
     except ModuleNotFoundError:
-        found = importlib.util.spec_from_file_location(
-            "nftables", DISTRIBUTION / "__init__.py", submodule_search_locations=[str(DISTRIBUTION)]
-        )
-        if found is None or found.loader is None or not DISTRIBUTION.is_dir():
-            raise
-        module = importlib.util.module_from_spec(found)
-        sys.modules["nftables"] = module
-        found.loader.exec_module(module)
-        return module
+        pass
+    initial = DISTRIBUTION / "__init__.py"
+    found = importlib.util.spec_from_file_location(
+        "nftables", initial, submodule_search_locations=[str(DISTRIBUTION)]
+    )
+    if found is None or found.loader is None or not initial.exists():
+        raise ModuleNotFoundError("No module named 'nftables'")
+    module = importlib.util.module_from_spec(found)
+    sys.modules["nftables"] = module
+    found.loader.exec_module(module)
+    return module

@@ -65,6 +65,7 @@ class Rules:
     """Rules by the chain of the host's table that they belong to, in the order of the packet's way."""
 
     guard: tuple[NftRule, ...] = ()
+    unroutable: tuple[NftRule, ...] = ()
     dstnat: tuple[NftRule, ...] = ()
     dstnat_local: tuple[NftRule, ...] = ()
     input: tuple[NftRule, ...] = ()
@@ -111,6 +112,14 @@ def devices(names: Iterable[str]) -> str:
 def of_family(items: Iterable[_Item], family: Family) -> list[_Item]:
     """Return the items of one family, in their order."""
     return [item for item in items if family_of(item) is family]
+
+
+UNROUTABLE = "fib daddr type != { local, broadcast, multicast, anycast } fib daddr oif missing"
+"""Matches a packet for which the host has no route.
+
+Routing itself would answer such packets before any filter sees them, and in IPv4 no more than a few of them
+for each sender (`ip_error` in the kernel's net/ipv4/route.c keeps a budget that no namespace can set).
+"""
 
 
 def deny(network: Network) -> str:

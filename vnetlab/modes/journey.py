@@ -164,7 +164,9 @@ def _host(world: World, host: Host, packet: Packet, hop: Hop) -> Fate | _Step:
     if into.network is None and not world.forwards_for(into):
         return Fate(Outcome.SILENT, host.name, packet)
     if way is None:
-        return _error(world, host.name, packet, "no-route")
+        if into.network:
+            return _refusal(world, host.name, packet, into.network)
+        return Fate(Outcome.SILENT, host.name, packet)
     if not _permitted(world, into, way[0], packet):
         step = _forward(world, host.name, packet, way)
         early = isinstance(step, Fate) and step.error in ("ttl-exceeded", "frag-needed")
@@ -190,7 +192,9 @@ def _local(world: World, host: Host, packet: Packet, hop: Hop) -> Fate:
         return delivered
     if world.properties[network.mode].outward and packet.destination in reachable:
         return delivered
-    return _refusal(world, host.name, packet, network)
+    refusal = _refusal(world, host.name, packet, network)
+    # An ICMP error about a packet to an address of one's own comes from that address (RFC 1122, 3.2.1.3).
+    return replace(refusal, error_from=packet.destination) if refusal.error else refusal
 
 
 def _permitted(world: World, into: Interface, out: Interface, packet: Packet) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vnetlab.modes.base import IP, Objects, Rules, deny, members, of_family
+from vnetlab.modes.base import IP, UNROUTABLE, Objects, Rules, deny, members, of_family
 from vnetlab.names import altname
 from vnetlab.state import Address, Bridge, NftRule, Sysctl
 from vnetlab.topology.model import Family
@@ -79,6 +79,12 @@ def _presence_rules(context: Context, answers_on: tuple[IPAddress, ...]) -> Rule
     )
     return Rules(
         guard=tuple(guard),
+        unroutable=(
+            NftRule(
+                f"iifname {device} {UNROUTABLE} {deny(network)}",
+                f"{network.name}: VM to where the host has no route",
+            ),
+        ),
         input=tuple(answers),
         input_deny=(denied,),
         input_private=tuple(private),

@@ -68,6 +68,8 @@ def _too_big(
         about = label(network, "fragmentation-needed", "path MTU discovery works (RFC 1191, RFC 8201)")
         kind = SINK
         yield from_fate(world, about, target.node, hop, big, kind, fate, Special.FRAG_NEEDED)
+        if packet.destination.version == 6:
+            return  # only the source fragments in IPv6 (RFC 8200, 5), and it learns the path's MTU as above
     about = label(network, "fragments", "a datagram in fragments arrives and is answered")
     whole = replace(packet, size=_FRAGMENTED_SIZE)
     kind = UDP

@@ -50,7 +50,8 @@ def add_controls(places: Places, guarantees: Iterable[Guarantee], shots: list[Sh
     for guarantee in guarantees:
         reached = guarantee.expected in REACHED
         ends = ((*sender_of(guarantee), True), (*receiver_of(places, guarantee), False))
-        for node, nic, sends in ends:
+        for node, named, sends in ends:
+            nic = "" if places.is_host(node) else named
             if reached:
                 able |= {(node, nic, sends), (node, "", sends)}
             else:
@@ -65,18 +66,18 @@ def add_controls(places: Places, guarantees: Iterable[Guarantee], shots: list[Sh
 
 def _controls(places: Places, node: str, nic: str, sends: bool, shots: list[Shot]) -> Iterable[Control]:
     if places.is_host(node):
-        yield from _loopback(node, nic, sends, shots)
+        yield from _loopback(node, sends, shots)
         return
     for own in places.nics(node):
         if nic in ("", own.name):
             yield _port_control(places, node, own, sends, shots)
 
 
-def _loopback(node: str, nic: str, sends: bool, shots: list[Shot]) -> Iterable[Control]:
+def _loopback(node: str, sends: bool, shots: list[Shot]) -> Iterable[Control]:
     """Show that a host's raw sockets work by a packet to itself."""
     for version, address in _LOOPBACKS.items():
         shots.append(Shot(node, Kind.UDP, version, "", b"", address, address, 9, CONTROL_PORT))
-        yield Control(len(shots) - 1, node, nic, sends, seen_at=node, seen_nic=LOOPBACK)
+        yield Control(len(shots) - 1, node, "", sends, seen_at=node, seen_nic=LOOPBACK)
 
 
 def _port_control(places: Places, node: str, nic: Nic, sends: bool, shots: list[Shot]) -> Control:

@@ -221,10 +221,12 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A station that could not be opened."""
+    """A station that could not be opened, or whose capture ended early."""
 
     station: str
     text: str
+    in_flight: bool = False
+    """It was open when the flight began."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 ARP_ETHERTYPE = b"\x08\x06"
 LINK_LOCAL = b"\xfe\x80" + bytes(6)
 
+FRAGMENT_BYTES = 1280
+"""Largest fragment: every IPv6 link carries it (RFC 8200 section 5), and no router may cut it smaller."""
 FIRST_PORT, PORTS = 32768, 28000
 """Source ports (and echo identifiers) of flows that name none."""
 
@@ -74,7 +76,7 @@ class Frames:
         self._make_template = make_template
         self._templates: dict[tuple[Kind, int, int], Template] = {}
 
-    def frames(self, number: int, shot: Shot, source_mac: bytes, mtu: int = 1500) -> list[bytes]:
+    def frames(self, number: int, shot: Shot, source_mac: bytes) -> list[bytes]:
         """Return the Ethernet frames of a shot that leaves by a NIC of the given MAC."""
         if shot.kind is Kind.ARP:
             return [shot.mac + source_mac + ARP_ETHERTYPE + self._arp(shot, source_mac)]
@@ -83,12 +85,10 @@ class Frames:
             _II(payload, 0, self.nonce, number)
             return [shot.mac + source_mac + CONTROL_ETHERTYPE + payload]
         header = shot.mac + source_mac + ETHERTYPES[shot.version]
-        packets = self.packets(number, shot, shot.source, source_mac, mtu)
+        packets = self.packets(number, shot, shot.source, source_mac)
         return [header + packet for packet in packets]
 
-    def packets(
-        self, number: int, shot: Shot, source: bytes, source_mac: bytes = bytes(6), mtu: int = 1500
-    ) -> list[bytes]:
+    def packets(self, number: int, shot: Shot, source: bytes, source_mac: bytes = bytes(6)) -> list[bytes]:
         """Return the IP packets of a shot, more than one only where it is to go in fragments."""
         template = self._template(shot)
         packet = bytearray(template.data)
@@ -101,7 +101,7 @@ class Frames:
         _FILL[shot.kind](self, packet, template, number, shot, source_mac)
         finish(packet, template.protocol, template.transport, template.checksum)
         if shot.fragments:
-            return fragments(bytes(packet), number, mtu)
+            return fragments(bytes(packet), number)
         return [bytes(packet)]
 
     def prefix(self, number: int) -> bytes:
@@ -178,12 +178,12 @@ _FILL = {
 }
 
 
-def fragments(packet: bytes, identifier: int, mtu: int) -> list[bytes]:
+def fragments(packet: bytes, identifier: int) -> list[bytes]:
     """Cut an IP packet into at least two fragments that fit the MTU (RFC 791, RFC 8200 section
     4.5).
     """
     v4 = packet[0] >> 4 == 4
-    head, room = (20, mtu - 20) if v4 else (40, mtu - 48)
+    head, room = (20, FRAGMENT_BYTES - 20) if v4 else (40, FRAGMENT_BYTES - 48)
     body = packet[head:]
     step = min(room, (len(body) + 1) // 2 + 7) & ~7
     pieces = [(at, body[at : at + step]) for at in range(0, len(body), step)]

@@ -11,15 +11,16 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Verdict, VerdictKind
+from vnetlab.guarantees import Guarantee, Outcome, Verdict, VerdictKind
 from vnetlab.probe import wording
 from vnetlab.probe.checks import rejection_faults, yes_faults
-from vnetlab.probe.flight import Flight, Listener, Log, Role, What
+from vnetlab.probe.flight import Flight, Listener, Log, Role, SendError, What
 from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+NO_ROUTE = "no-route"
 OWN_ANSWERS = (
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
@@ -52,12 +53,13 @@ class _Judge:
             (guarantee, self._observer.observe(guarantee, number))
             for guarantee, number in zip(guarantees, flight.shot_of, strict=True)
         ]
-        self._failed = {failure.station: failure.text for failure in log.failures}
+        self._failed = {failure.station: failure for failure in log.failures}
         self._taken = {taken.listener: taken for taken in log.taken}
         self._rivals = same_port_sources(guarantees)
         self._senders: dict[Place, str] = {}
         self._receivers: dict[Place, str] = {}
         self._find_controls()
+        self._no_routes = self._find_no_routes()
 
     def verdicts(self) -> tuple[Verdict, ...]:
         return tuple(self._verdict(guarantee, seen) for guarantee, seen in self._pairs)
@@ -80,11 +82,29 @@ class _Judge:
                     text = f"control frame between {control.node} and its own port arrived"
                     _add(able, control.node, control.nic, text)
 
+    def _find_no_routes(self) -> dict[str, str]:
+        """Return, by router, that it says no-route in this flight."""
+        found = {}
+        for guarantee, observation in self._pairs:
+            if guarantee.error_code != NO_ROUTE or rejection_faults(guarantee, observation):
+                continue
+            router = str(guarantee.error_from)
+            found[router] = (
+                f"nothing arrived; {router} told {guarantee.source} no-route about "
+                f"{guarantee.flow.destination_address}, and its kernel limits how often it does"
+            )
+        return found
+
     def _verdict(self, guarantee: Guarantee, observation: Observation) -> Verdict:
         for node in (guarantee.source, guarantee.destination):
-            if node in self._failed:
-                reason = f"{node} cannot be probed: {self._failed[node]}"
-                return Verdict(guarantee, None, VerdictKind.UNAVAILABLE, reason)
+            failure = self._failed.get(node)
+            if failure:
+                lost = failure.in_flight
+                kind = VerdictKind.INCONCLUSIVE if lost else VerdictKind.UNAVAILABLE
+                reason = (
+                    f"{node} {'was lost during the flight' if lost else 'cannot be probed'}: {failure.text}"
+                )
+                return Verdict(guarantee, None, kind, reason)
         if guarantee.expected in REACHED:
             return self._judge_yes(guarantee, observation)
         return self._judge_no(guarantee, observation)
@@ -127,8 +147,11 @@ class _Judge:
             return _broken(guarantee, observation, faults, lines)
         doubts = self._doubts(guarantee, observation, lines)
         if doubts:
-            reason = f"{doubts[0]}, so that nothing was seen proves nothing"
+            reason = f"{' and '.join(doubts)}, so that nothing was seen proves nothing"
             return _verdict(guarantee, observation, VerdictKind.INCONCLUSIVE, reason, lines)
+        limited = self._limited(guarantee, observation)
+        if limited:
+            return _verdict(guarantee, observation, VerdictKind.HOLDS, limited, lines)
         faults = rejection_faults(guarantee, observation)
         if faults:
             return _broken(guarantee, observation, faults, lines)
@@ -139,7 +162,7 @@ class _Judge:
         """Return why not having seen the flow proves nothing; add the controls to the evidence."""
         doubts = []
         refusal = observation.send_error
-        if refusal and refusal.errno not in OWN_ANSWERS:
+        if refusal and not self._own_answer(guarantee, refusal):
             doubts.append(f"{guarantee.source} could not send it ({refusal.text})")
         if not (observation.errors or observation.resets or refusal):
             sender = (guarantee.source, guarantee.flow.out_nic)
@@ -152,6 +175,23 @@ class _Judge:
         if self._log.unsettled:
             doubts.append("packets were still arriving when the flight ended")
         return doubts
+
+    def _own_answer(self, guarantee: Guarantee, refusal: SendError) -> bool:
+        """Tell whether a refused shot is the sender's own filter or routing at work."""
+        host = self._observer.stations[guarantee.source].role is Role.HOST
+        return refusal.errno in OWN_ANSWERS or (host and refusal.errno == errno.ENOBUFS)
+
+    def _limited(self, guarantee: Guarantee, observation: Observation) -> str:
+        """Return whose limit explains that a no-route error is missing; empty if nobody's.
+
+        IPv4 sends five such errors to one address, then one each second, whatever the sysctls of the
+        namespace say (`ip_error` in net/ipv4/route.c), and behind NAT many senders are one address.
+        One that arrived speaks for those left out.
+        """
+        silent = observation.outcome is Outcome.SILENT and not observation.send_error
+        if not silent or guarantee.error_code != NO_ROUTE or observation.shot.version != 4:
+            return ""
+        return self._no_routes.get(str(guarantee.error_from), "")
 
     def _control(self, able: dict[Place, str], place: Place, verb: str, lines: list[str]) -> Iterable[str]:
         node, nic = place

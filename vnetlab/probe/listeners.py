@@ -94,10 +94,11 @@ class Ears:
                 if answer is None:
                     continue
                 source = [(level, kind, value[:16] + bytes(4)) for level, kind, value in asked]
-                sock.sendmsg([answer], source, DONTWAIT, peer)
+                try:
+                    sock.sendmsg([answer], source, DONTWAIT, peer)
+                except OSError:
+                    continue  # this kernel has no way back: then no answer is what there is to see
         except BlockingIOError:
-            return
-        except OSError:
             return
 
     def close(self) -> None:

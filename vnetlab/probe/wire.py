@@ -108,7 +108,7 @@ class _Wire:
         self._reader = Reader(self._frames.nonce, flight.shots, macs)
         self._posts: dict[str, Post] = {}
         self._epoll = select.epoll()
-        self._calls: dict[int, Callable[[], None]] = {}
+        self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
 
     def fly(self) -> Log:
         """Open, announce, send, wait for quiet, count losses."""
@@ -165,12 +165,12 @@ class _Wire:
             return
         self._closers.append(post.close)
         self._posts[station.name] = post
-        self._watch(post.readers())
+        self._watch(station.name, post.readers())
 
-    def _watch(self, readers: Iterable[tuple[int, Callable[[], None]]]) -> None:
+    def _watch(self, station: str, readers: Iterable[tuple[int, Callable[[], None]]]) -> None:
         for descriptor, read in readers:
             self._epoll.register(descriptor, select.EPOLLIN)
-            self._calls[descriptor] = read
+            self._calls[descriptor] = station, read
 
     def _listen(self) -> None:
         roles = {station.name: station for station in self._flight.stations}
@@ -185,7 +185,7 @@ class _Wire:
                 self._taken.append(Taken(listener, in_use=False, text=_why(error)))
                 continue
             self._closers.append(ears.close)
-            self._watch(ears.readers())
+            self._watch(listener.station, ears.readers())
             if ears.occupied:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
@@ -217,7 +217,12 @@ class _Wire:
         while events := self._epoll.poll(timeout, EVENTS):
             timeout = 0
             for descriptor, _ in events:
-                self._calls[descriptor]()
+                station, read = self._calls[descriptor]
+                try:
+                    read()
+                except OSError as error:
+                    self._epoll.unregister(descriptor)
+                    self._failures.append(Failure(station, _why(error), in_flight=True))
 
     def _settle(self, quiet: float) -> bool:
         """Read until nothing has come for ``quiet`` seconds; tell if the deadline came first."""
@@ -240,7 +245,8 @@ class _Wire:
                 continue
             post.lost()  # asking sets it back to nothing
             with self._spaces.inside(station.space):
-                found |= counters.devices(station.name, [p.device for p in station.points])
+                if station.role is not Role.PORTS:  # which drop control frames once they are seen
+                    found |= counters.devices(station.name, [p.device for p in station.points])
                 if station.role is Role.HOST:
                     found |= counters.conntrack(station.name)
         return found

@@ -158,9 +158,7 @@ def _fix(plan: AddressPlan, port: Port, fixed: Fixed, report: Report) -> IPInter
     return ip_interface(f"{address.ip}/{length}")
 
 
-def _fault(
-    plan: AddressPlan, subnet: IPNetwork | None, address: FixedAddress
-) -> tuple[str, str] | None:
+def _fault(plan: AddressPlan, subnet: IPNetwork | None, address: FixedAddress) -> tuple[str, str] | None:
     if subnet is None:
         return _fault_outside(plan, address)
     if address.length not in (None, subnet.prefixlen):

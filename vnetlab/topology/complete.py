@@ -25,9 +25,7 @@ def with_routes(document: Document, topology: Topology, report: Report) -> Topol
         for name, host in topology.hosts.items()
     }
     vms = {
-        name: replace(
-            vm, routes=merged(routing.of_vm(vm), document.hosts[vm.host].vms[name].routes)
-        )
+        name: replace(vm, routes=merged(routing.of_vm(vm), document.hosts[vm.host].vms[name].routes))
         for name, vm in topology.vms.items()
     }
     machines = {}

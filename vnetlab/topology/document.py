@@ -6,7 +6,7 @@ The descriptions here are the reference documentation (`vnetlab schema`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -74,9 +74,7 @@ class AttachmentDoc(Element):
 
 
 Attachment = Annotated[AttachmentDoc, ShortForm(shortform.nothing_to_map, (NULL_SCHEMA,))]
-Attachments = Annotated[
-    dict[Name, Attachment], ShortForm(shortform.attachments, (NAME_SCHEMA, NAMES_SCHEMA))
-]
+Attachments = Annotated[dict[Name, Attachment], ShortForm(shortform.attachments, (NAME_SCHEMA, NAMES_SCHEMA))]
 
 
 class NicDoc(AttachmentDoc):
@@ -117,9 +115,7 @@ class NetworkDoc(Element):
         description="routed, host-only and nat: networks of this host to which VMs of this one may "
         "begin flows, beside what the mode allows.",
     )
-    port_isolation: bool = Field(
-        default=False, description="VMs of this network do not reach each other."
-    )
+    port_isolation: bool = Field(default=False, description="VMs of this network do not reach each other.")
     deny: Literal["reject", "drop"] | None = Field(
         default=None,
         description="routed, host-only and nat: whether a denied flow of a VM is answered by ICMP "
@@ -141,8 +137,7 @@ class VmDoc(Element):
     network: Name | None = Field(default=None, description="Its network, where it has one only.")
     networks: Attachments | None = Field(
         default=None,
-        description="Its networks: a list of names, or a map from name to `address`, `addresses`, "
-        "`mac`.",
+        description="Its networks: a list of names, or a map from name to `address`, `addresses`, `mac`.",
     )
     address: AddressText | None = Field(default=None, description="Its only address on `network`.")
     addresses: Addresses | None = Field(
@@ -157,12 +152,16 @@ class VmDoc(Element):
     routes: list[RouteDoc] = Field(default=[], description="Static routes beside the derived ones.")
 
 
+TAGS: Final = ("<word>", "<list>")
+"""What errors inside of ``routes`` have in their paths, from the two ways to write it."""
+
+
 def _routes_tag(value: object) -> str:
-    return "<word>" if isinstance(value, str) else "<list>"
+    return TAGS[0] if isinstance(value, str) else TAGS[1]
 
 
 RoutesOrNone = Annotated[
-    Annotated[Literal["none"], Tag("<word>")] | Annotated[list[RouteDoc], Tag("<list>")],
+    Annotated[Literal["none"], Tag(TAGS[0])] | Annotated[list[RouteDoc], Tag(TAGS[1])],
     Discriminator(_routes_tag),
 ]
 
@@ -190,13 +189,9 @@ class MachineDoc(Element):
 
 
 Nic = Annotated[NicDoc, ShortForm(shortform.text_to("segment"), (NAME_SCHEMA,))]
-Network = Annotated[
-    NetworkDoc, ShortForm(shortform.text_to("mode"), ({"enum": list(get_args(ModeWord))},))
-]
+Network = Annotated[NetworkDoc, ShortForm(shortform.text_to("mode"), ({"enum": list(get_args(ModeWord))},))]
 Vm = Annotated[VmDoc, ShortForm(shortform.names_to("networks"), (NAME_SCHEMA, NAMES_SCHEMA))]
-Machine = Annotated[
-    MachineDoc, ShortForm(shortform.names_to("segments"), (NAME_SCHEMA, NAMES_SCHEMA))
-]
+Machine = Annotated[MachineDoc, ShortForm(shortform.names_to("segments"), (NAME_SCHEMA, NAMES_SCHEMA))]
 Segment = Annotated[SegmentDoc, ShortForm(shortform.nothing_to_map, (NULL_SCHEMA,))]
 
 

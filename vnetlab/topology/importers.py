@@ -193,7 +193,7 @@ def _read_graphml(text: str, file: str) -> _Graph:
         raise _NoGraph(
             Place(file, line, column + 1), "", f"is not XML: {str(error).partition(':')[0]}", remedy
         ) from error
-    except (networkx.NetworkXException, KeyError, ValueError, TypeError) as error:
+    except (networkx.NetworkXException, LookupError, ValueError, TypeError) as error:
         remedy = "compare with http://graphml.graphdrawing.org/primer/graphml-primer.html"
         raise _NoGraph(Place(file), "", f"is not GraphML: {error}", remedy) from error
     return _from_networkx(found, file)
@@ -242,8 +242,7 @@ def _read_node_link(text: str, file: str) -> _Graph:
     directed = "directed" in entries and entries["directed"].value.scalar is True
     nodes = tuple((_member(item, "id"), item.place) for item in _items(entries["nodes"].value))
     edges = tuple(
-        _Edge(_member(item, "source"), _member(item, "target"), item.place)
-        for item in _items(links.value)
+        _Edge(_member(item, "source"), _member(item, "target"), item.place) for item in _items(links.value)
     )
     return _Graph(directed, nodes, edges)
 

@@ -32,9 +32,7 @@ def load(path: str | Path) -> Topology:
         data = Path(path).read_bytes()
         text = data.decode("utf-8-sig")
     except OSError as error:
-        problem = Problem(
-            Place(str(path)), "file", "", f"cannot be read: {error.strerror}", "check the path"
-        )
+        problem = Problem(Place(str(path)), "file", "", f"cannot be read: {error.strerror}", "check the path")
         raise TopologyError((problem,)) from error
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
@@ -69,10 +67,10 @@ def _source(text: str, file: str) -> Source:
 
 
 def _topology(source: Source) -> Topology:
-    report = Report(source, list(source.problems))
+    report = Report(source)
     if source.broken:
-        raise TopologyError(tuple(report.problems))
-    document = document_of(source.root.plain(), report)
+        raise TopologyError(report.problems)
+    document = document_of(report)
     name = document.name or clean_name(Path(source.file).stem) or "lab"
     resolved = resolve(document, report, name)
     validate(document, resolved, report)
@@ -80,5 +78,5 @@ def _topology(source: Source) -> Topology:
     if not report.problems:
         topology = with_routes(document, topology, report)
     if report.problems:
-        raise TopologyError(tuple(report.problems))
+        raise TopologyError(report.problems)
     return topology

@@ -35,9 +35,7 @@ class HostView:
     segments: Mapping[str, Segment]
 
 
-def resolve_network(
-    host: HostView, name: str, doc: NetworkDoc, macs: Macs, report: Report
-) -> Network | None:
+def resolve_network(host: HostView, name: str, doc: NetworkDoc, macs: Macs, report: Report) -> Network | None:
     """Return the network; None (with problems reported) where its uplink or subnets are unknown."""
     path: Path = ("hosts", host.name, "networks", name)
     mode = Mode(doc.mode)
@@ -68,9 +66,7 @@ def resolve_network(
     )
 
 
-def _bridge(
-    host: HostView, name: str, doc: NetworkDoc, uplink: str, report: Report
-) -> Network | None:
+def _bridge(host: HostView, name: str, doc: NetworkDoc, uplink: str, report: Report) -> Network | None:
     port = host.ports.get(uplink)
     if port is None:
         return None
@@ -153,9 +149,7 @@ def _only_nic(known: Sequence[str], mode: Mode, path: Path, report: Report) -> s
     if len(known) == 1:
         return known[0]
     wrong = "the host has no NIC" if not known else f"the host has {len(known)} NICs"
-    remedy = (
-        "add one under `nics:`" if not known else f"write `uplink:` with one of {', '.join(known)}"
-    )
+    remedy = "add one under `nics:`" if not known else f"write `uplink:` with one of {', '.join(known)}"
     report.add((*path, "uplink"), f"{_a(mode)} network needs an uplink, and {wrong}", remedy, "")
     return None
 
@@ -166,9 +160,7 @@ def _subnets_fit(mode: Mode, doc: NetworkDoc, path: Path, report: Report) -> boo
         report.add((*path, "subnets"), wrong, "write for example `subnets: [10.0.0.0/24]`", "")
         return False
     if mode is Mode.BRIDGE and doc.subnets:
-        wrong = (
-            "the VMs of a bridge network are on its uplink's segment and have the subnets of that"
-        )
+        wrong = "the VMs of a bridge network are on its uplink's segment and have the subnets of that"
         report.add((*path, "subnets"), wrong, "leave it out; the segment has `subnets`")
         return False
     if mode is Mode.ISOLATED:

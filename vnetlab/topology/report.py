@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from vnetlab.errors import Place, Problem
 from vnetlab.topology.yaml_source import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from vnetlab.topology.source import Node, Source
 
 Path = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to an element."""
+
+
+MAX_PROBLEMS: Final = 500
+MAX_COMPARISONS: Final = 50_000
+"""Comparing two names takes some 15 us; past this many the remedy lists names instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +35,30 @@ class Found:
     """The whole path was followed; otherwise its rest is not written in the file."""
 
 
-@dataclass(slots=True)
 class Report:
-    """The problems of one file."""
+    """The problems of one file, the first few hundred of them."""
 
-    source: Source
-    problems: list[Problem] = field(default_factory=list)
-    refused: set[Path] = field(default_factory=set)
-    """Elements and keys that were left out of the document because of their problems."""
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._problems = dict.fromkeys(source.problems)
+        self._refused: set[Path] = set()
+        self._marred: set[Path] = set()
+        self._comparisons = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what was found; where that is a lot, the last one says that there may be more."""
+        if not self.is_full:
+            return tuple(self._problems)
+        last = Problem(
+            Place(self.source.file), "file", "", "has too many problems to list", "begin with these"
+        )
+        return (*itertools.islice(self._problems, MAX_PROBLEMS), last)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further problems are no longer listed, so need not be looked for."""
+        return len(self._problems) > MAX_PROBLEMS
 
     def add(self, path: Path, wrong: str, remedy: str, value: str | None = None) -> None:
         """Add a problem of the value at the path; ``value`` replaces what is written there."""
@@ -59,12 +81,14 @@ class Report:
         place = found.key_place or found.node.place
         self._append(Problem(place, dotted(path), shorten(str(path[-1])), wrong, remedy))
 
-    def add_unknown(
-        self, path: Path, what: str, name: str, known: Iterable[str], where: str = ""
-    ) -> None:
+    def add_unknown(self, path: Path, what: str, name: str, known: Collection[str], where: str = "") -> None:
         """Add a problem of a name that stands for nothing; the remedy is the nearest that does."""
-        wrong = f"there is no {what} {name}{f' on {where}' if where else ''}"
-        self.add(path, wrong, nearest(name, known, what), value=shorten(name))
+        if self.is_full:
+            return
+        self._comparisons += len(known)
+        alike = name if self._comparisons <= MAX_COMPARISONS else ""
+        wrong = f"there is no {what} {shorten(name)}{f' on {where}' if where else ''}"
+        self.add(path, wrong, nearest(alike, known, what), value=shorten(name))
 
     def place(self, path: Path) -> Place:
         """Return the place of an element: of its name where it has one."""
@@ -78,18 +102,27 @@ class Report:
             return ()
         return tuple(found.node.entries)
 
+    def refuse(self, path: Path) -> None:
+        """Note that an element or key was left out of the document because of its problems."""
+        self._refused.add(path)
+        self._marred |= {path[:length] for length in range(len(path) + 1)}
+
     def kept(self, path: Path) -> list[int]:
         """Return the indices, as in the file, of the items of a list that were not refused."""
-        items = self._find(path).node.items or ()
-        return [index for index in range(len(items)) if (*path, index) not in self.refused]
+        found = self._find(path)
+        ways = (path[:length] for length in range(len(path) + 1))
+        if not found.whole or any(way in self._refused for way in ways):
+            return []
+        items = found.node.items or ()
+        return [index for index in range(len(items)) if (*path, index) not in self._refused]
 
     def is_marred(self, path: Path) -> bool:
-        """Return whether something inside of an element was refused."""
-        return any(refused[: len(path)] == path for refused in self.refused)
+        """Return whether an element or something inside of it was refused."""
+        return path in self._marred
 
     def _append(self, problem: Problem) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
+        if not self.is_full:
+            self._problems[problem] = None
 
     def _find(self, path: Path) -> Found:
         node, key_place, walked = self.source.root, None, 0
@@ -130,12 +163,12 @@ def dotted(path: Path) -> str:
     return text or "file"
 
 
-def nearest(name: str, known: Iterable[str], what: str) -> str:
+def nearest(name: str, known: Collection[str], what: str) -> str:
     """Return a remedy for an unknown name: the one most like it, else all of them."""
     names = list(known)
     if not names:
         return f"there are none here; declare the {what} first"
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, names, n=1) if name else []
     if close:
         return f"did you mean {close[0]}?"
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -103,9 +103,7 @@ class Routing:
             routes += _routes(hops, _busiest_router(hops.values()), family)
         return ordered(routes)
 
-    def _vm_default(
-        self, vm: Vm, hops: Mapping[IPNetwork, _Hop], family: Family
-    ) -> IPAddress | None:
+    def _vm_default(self, vm: Vm, hops: Mapping[IPNetwork, _Hop], family: Family) -> IPAddress | None:
         """Return the default next hop: of the first NIC outward, else the first host-only one."""
         networks = self.topology.hosts[vm.host].networks
         fallback: IPAddress | None = None
@@ -169,11 +167,7 @@ class Routing:
             if family not in self._graphs:
                 self._graphs[family] = self._graph(family)
             graph = self._graphs[family]
-            found = (
-                networkx.single_source_shortest_path_length(graph, target)
-                if target in graph
-                else {}
-            )
+            found = networkx.single_source_shortest_path_length(graph, target) if target in graph else {}
             self._distances[key] = {
                 node: distance for node, distance in found.items() if isinstance(node, str)
             }
@@ -248,8 +242,6 @@ def _busiest_router(hops: Iterable[_Hop]) -> IPAddress | None:
     return None if best is None else best.via
 
 
-def _routes(
-    hops: Mapping[IPNetwork, _Hop], default: IPAddress | None, family: Family
-) -> list[Route]:
+def _routes(hops: Mapping[IPNetwork, _Hop], default: IPAddress | None, family: Family) -> list[Route]:
     specific = [Route(prefix, hop.via) for prefix, hop in hops.items() if hop.via != default]
     return specific if default is None else [Route(DEFAULT[family], default), *specific]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from vnetlab.topology.document import (
+    TAGS,
     AttachmentDoc,
     Document,
     Element,
@@ -71,8 +72,9 @@ _WANTED: Final = {
 }
 
 
-def document_of(data: object, report: Report) -> Document:
-    """Return the sound part of the data as a Document; the rest is in the report."""
+def document_of(report: Report) -> Document:
+    """Return the sound part of the source as a Document; what is wrong with the rest is reported."""
+    data = report.source.root.plain()
     if data is None:
         report.add((), "is empty", "describe segments, hosts or machines; see `vnetlab schema`", "")
         return Document()
@@ -83,14 +85,14 @@ def document_of(data: object, report: Report) -> Document:
             details = error.errors(include_url=False)
         for detail in details:
             _explain(detail, report)
-        rest = data
-        refused = {_left_out(detail) for detail in details}
-        for path in sorted(refused, key=_order, reverse=True):
-            rest = _without(rest, path)
-        report.refused |= refused
-        if rest == data:
+        paths = {_left_out(detail) for detail in details}
+        for path in paths:
+            report.refuse(path)
+        # back to front, so that the indices of list items stay what they are
+        removed = [path and _remove(data, path) for path in sorted(paths, key=_order, reverse=True)]
+        if not any(removed):
+            report.refuse(())
             return Document()
-        data = rest
 
 
 def _order(path: Path) -> tuple[tuple[int, str], ...]:
@@ -98,14 +100,24 @@ def _order(path: Path) -> tuple[tuple[int, str], ...]:
 
 
 def _path(detail: ErrorDetails) -> Path:
+    """Return where an error is, without what pydantic adds: the mark of a key, the tag of a union."""
+    location = detail["loc"]
+    if _is_of_key(detail):
+        location = location[:-1]
     return tuple(
         step
-        for step in detail["loc"]
-        if step != "[key]" and not (isinstance(step, str) and step.startswith("<"))
+        for before, step in zip((None, *location), location, strict=False)
+        if not (before == "routes" and step in TAGS)
     )
 
 
+def _is_of_key(detail: ErrorDetails) -> bool:
+    return detail["type"] == CUSTOM and detail["loc"][-1] == "[key]"
+
+
 def _explain(detail: ErrorDetails, report: Report) -> None:
+    if report.is_full:
+        return
     path, kind, context = _path(detail), detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         keys = _keys(path[:-1])
@@ -119,7 +131,7 @@ def _explain(detail: ErrorDetails, report: Report) -> None:
         bound = context.get("ge", context.get("le"))
         wrong, remedy = ("smaller", "more") if "ge" in context else ("greater", "less")
         report.add(path, f"is {wrong} than {bound}", f"write {bound} or {remedy}")
-    elif kind == CUSTOM and detail["loc"][-1] == "[key]":
+    elif _is_of_key(detail):
         report.add_to_key(path, context["wrong"], context["remedy"])
     elif kind == CUSTOM:
         report.add(path, context["wrong"], context["remedy"])
@@ -163,26 +175,21 @@ def _left_out(detail: ErrorDetails) -> Path:
     return path[:1]
 
 
-def _without(data: Any, path: Path) -> Any:
-    """Return the data without what the path leads to, or without the last element on the way."""
-    if not path or not isinstance(data, dict | list):
-        return {}
+def _remove(data: Any, path: Path) -> bool:
+    """Remove what the path leads to, or the last element on the way; returns whether it could."""
+    step, rest = path[0], path[1:]
     if isinstance(data, list):
-        at = path[0]
-        if not isinstance(at, int) or at >= len(data):
-            return _without_named(data, path)
-        rest = [] if len(path) == 1 else [_without(data[at], path[1:])]
-        return [*data[:at], *rest, *data[at + 1 :]]
-    if path[0] not in data:
-        return data
-    if len(path) == 1 or not isinstance(data[path[0]], dict | list):
-        return {key: value for key, value in data.items() if key != path[0]}
-    return data | {path[0]: _without(data[path[0]], path[1:])}
-
-
-def _without_named(data: list[Any], path: Path) -> list[Any]:
-    """Leave a key out of the item ``{name: {...}}`` of a list that stands for a map."""
-    return [
-        _without(item, path) if isinstance(item, dict) and path[0] in item else item
-        for item in data
-    ]
+        if isinstance(step, int):
+            inner = data[step] if step < len(data) else None
+            if rest and isinstance(inner, dict | list):
+                return _remove(inner, rest)
+            del data[step : step + 1]
+            return inner is not None
+        named = [item for item in data if isinstance(item, dict) and step in item]
+        return [_remove(item, path) for item in named].count(True) > 0
+    if not isinstance(data, dict) or step not in data:
+        return False
+    if rest and isinstance(data[step], dict | list):
+        return _remove(data[step], rest)
+    del data[step]
+    return True

@@ -70,14 +70,20 @@ def attachments(value: object) -> object:
         return value
     found: dict[str, object] = {}
     for item in value:
-        pairs = item if isinstance(item, dict) else {item: {}}
+        pairs = item if isinstance(item, dict) else {_name(item): {}}
         for name, options in pairs.items():
-            if not isinstance(name, str):
-                raise refuse(f"{name!r} is not a name", f'put it in quotes: "{name}"')
             if name in found:
                 raise refuse(f"{name} is listed twice", "list it once")
             found[name] = options
     return found
+
+
+def _name(item: object) -> str:
+    if isinstance(item, str):
+        return item
+    if item is None or isinstance(item, list):
+        raise refuse("has an item that is no name", "write [NAME, ...] or {NAME: ...}")
+    raise refuse(f"{item!r} is not a name", f'put it in quotes: "{item}"')
 
 
 NAME_SCHEMA: JsonSchemaValue = {"type": "string"}

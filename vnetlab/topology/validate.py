@@ -111,9 +111,7 @@ def _check_forward_ports(host: Host, report: Report) -> None:
             taken.setdefault(key, network)
 
 
-def _check_uplink_families(
-    topology: Topology, host: Host, network: Network, report: Report
-) -> None:
+def _check_uplink_families(topology: Topology, host: Host, network: Network, report: Report) -> None:
     """Report subnets of a family that the uplink's segment has and the uplink itself has not."""
     if network.mode not in WITH_UPLINK or network.mode is Mode.BRIDGE:
         return

@@ -192,9 +192,7 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": MAX_NAME}),
 ]
 MacText = Annotated[str, PlainValidator(_mac), _schema("mac-address", "02:00:00:00:00:01")]
-SubnetText = Annotated[
-    Subnet, PlainValidator(_subnet), _schema("prefix", "10.40.0.0/24", "fd00:40::/64")
-]
+SubnetText = Annotated[Subnet, PlainValidator(_subnet), _schema("prefix", "10.40.0.0/24", "fd00:40::/64")]
 AddressText = Annotated[
     FixedAddress,
     PlainValidator(_address),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
 MAX_DEPTH: Final = 32
-MAX_NODES: Final = 500_000
+MAX_NODES: Final = 250_000
 SHOWN_CHARACTERS: Final = 60
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -139,9 +139,7 @@ class _Reader:
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and event.tag != "!":
-            self._report(
-                event, event.tag, "tags have no meaning in a topology", "leave the tag out"
-            )
+            self._report(event, event.tag, "tags have no meaning in a topology", "leave the tag out")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._check_tag(event)
@@ -182,9 +180,7 @@ class _Reader:
             raise self._fatal(event, self._path(), "", wrong, remedy)
         if len(self.open) >= MAX_DEPTH:
             wrong = f"nested deeper than {MAX_DEPTH} levels"
-            raise self._fatal(
-                event, "file", "", wrong, "no topology needs that; look for a stray [ or {"
-            )
+            raise self._fatal(event, "file", "", wrong, "no topology needs that; look for a stray [ or {")
         node = Node(self._place(event))
         if isinstance(event, yaml.MappingStartEvent):
             node.entries = {}
@@ -208,9 +204,7 @@ class _Reader:
             raise self._fatal(event, self._path(), f"*{name}", wrong, "write the value out")
         if name not in self.anchors:
             wrong = "no anchor of this name stands before it"
-            raise self._fatal(
-                event, self._path(), f"*{name}", wrong, f"mark the value with &{name}"
-            )
+            raise self._fatal(event, self._path(), f"*{name}", wrong, f"mark the value with &{name}")
         if self._expects_key():
             wrong, remedy = "an alias cannot be a key", "write the key out"
             raise self._fatal(event, self._path(), f"*{name}", wrong, remedy)

@@ -1,0 +1,213 @@
+"""Frames are what Scapy would build, and the reader knows them again whatever NAT and routers did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6ND_NA,
+    IPv6,
+    IPv6ExtHdrFragment,
+    defragment6,
+)
+from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet, Raw
+
+from vnetlab.probe.flight import Kind, Shot, What
+from vnetlab.probe.frames import Frames, checksum, gratuitous
+from vnetlab.probe.reading import Reader
+
+NONCE = 0xFFFF_FFFE  # sequence numbers wrap around
+OWN, PEER = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+ADDRESSES = {
+    4: (ip_address("10.1.0.2").packed, ip_address("192.0.2.9").packed),
+    6: (ip_address("fd00::2").packed, ip_address("2001:db8::9").packed),
+}
+SHAPES = [(k, v) for k in Kind for v in (4, 6) if (k, v) not in ((Kind.ARP, 6), (Kind.NS, 4), (Kind.RA, 4))]
+
+
+def shot(kind: Kind, version: int, **changes: object) -> Shot:
+    source, destination = ADDRESSES[version]
+    base = Shot("a", kind, version, "eth0", PEER, source, destination, 4000, 7000)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def number_of(kind: Kind) -> int:
+    return int(kind)
+
+
+def fleet() -> tuple[Shot, ...]:
+    """Ten shots, so that every number below is one of the flight."""
+    return tuple(shot(Kind.UDP, 4) for _ in range(10))
+
+
+def reader(*shots: Shot) -> Reader:
+    return Reader(NONCE, shots or fleet(), {("a", "eth0"): OWN})
+
+
+def rebuilt(frame: bytes) -> bytes:
+    """Return the frame with every checksum computed by Scapy."""
+    packet = Ether(frame)
+    layer: Packet = packet
+    while layer:
+        for field in ("chksum", "cksum"):
+            if field in layer.fields:
+                del layer.fields[field]
+        layer = layer.payload
+    return bytes(packet)
+
+
+@pytest.mark.parametrize(("kind", "version"), SHAPES)
+@pytest.mark.parametrize("size", [0, 999, 1000])
+def test_a_frame_is_what_scapy_would_build(kind: Kind, version: int, size: int) -> None:
+    frame = Frames(NONCE).frames(7, shot(kind, version, size=size, ttl=9), OWN)[0]
+    assert frame == rebuilt(frame)
+    assert frame[:12] == PEER + OWN
+    if kind not in (Kind.ARP, Kind.NS, Kind.RA, Kind.CONTROL):
+        assert (IP if version == 4 else IPv6) in Ether(frame)
+        assert size in (0, len(frame) - 14)
+        assert (Ether(frame)[IP].ttl if version == 4 else Ether(frame)[IPv6].hlim) == 9
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 8, b"\x12\x34\x56", bytes(range(255))])
+def test_the_checksum_is_that_of_rfc_1071(data: bytes) -> None:
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(int.from_bytes(padded[i : i + 2], "big") for i in range(0, len(padded), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    # 0 and 0xFFFF are the same number in ones' complement
+    assert checksum(data) % 0xFFFF == (0xFFFF - total) % 0xFFFF
+
+
+@pytest.mark.parametrize(("kind", "version"), SHAPES)
+def test_the_reader_knows_its_own_flight_only(kind: Kind, version: int) -> None:
+    one = shot(kind, version)
+    frame = Frames(NONCE).frames(0, one, OWN)[0]
+    seen = reader(one).frame(frame, 3, "eth1", PEER)
+    assert seen is not None
+    assert (seen.shot, seen.station, seen.nic, seen.what) == (0, 3, "eth1", What.REQUEST)
+    assert seen.mac == OWN
+    stranger = Reader(NONCE - 1000, (one,), {("b", "eth0"): OWN})
+    assert stranger.frame(frame, 3, "eth1", PEER) is None
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_translated_datagram_is_known_and_its_fields_told(version: int) -> None:
+    packet = Ether(Frames(NONCE).frames(5, shot(Kind.UDP, version), OWN)[0])
+    layer = packet[IP] if version == 4 else packet[IPv6]
+    layer.src = "198.51.100.1" if version == 4 else "2001:db8::1"
+    packet[UDP].sport = 61000
+    seen = reader().frame(bytes(packet), 0, "eth0", OWN)
+    assert seen is not None
+    assert seen.shot == 5
+    assert seen.source == ip_address(layer.src).packed
+    assert (seen.source_port, seen.destination_port, seen.ttl) == (61000, 7000, 64)
+    assert not seen.addressed  # its destination MAC is PEER's
+
+
+@pytest.mark.parametrize(("flags", "what"), [("SA", What.ANSWER), ("RA", What.RESET)])
+def test_a_tcp_answer_is_known_by_what_it_acknowledges(flags: str, what: What) -> None:
+    syn = Ether(Frames(NONCE).frames(5, shot(Kind.TCP, 4), OWN)[0])
+    answer = Ether(src=PEER, dst=OWN) / IP(src="192.0.2.9", dst="10.1.0.2")
+    answer /= TCP(sport=7000, dport=4000, flags=flags, seq=77, ack=(syn[TCP].seq + 1) & 0xFFFFFFFF)
+    seen = reader().frame(bytes(answer), 0, "eth0", OWN)
+    assert seen is not None
+    assert (seen.shot, seen.what, seen.addressed) == (5, what, True)
+
+
+def test_a_reset_without_acknowledgement_is_nobodys() -> None:
+    """The sender's own kernel resets what it did not open; that is no answer of the destination."""
+    reset = Ether(src=PEER, dst=OWN) / IP(src="10.1.0.2", dst="192.0.2.9")
+    reset /= TCP(sport=4000, dport=7000, flags="R", seq=(NONCE + 6) & 0xFFFFFFFF)
+    assert reader().frame(bytes(reset), 0, "eth0", OWN) is None
+
+
+def test_an_echo_reply_is_an_answer() -> None:
+    request = Ether(Frames(NONCE).frames(5, shot(Kind.ICMP, 6), OWN)[0])
+    payload = bytes(request[IPv6].payload)[8:]
+    reply = Ether(src=PEER, dst=OWN) / IPv6(src="2001:db8::9", dst="fd00::2")
+    reply /= ICMPv6EchoReply(id=4000, seq=5, data=payload)
+    seen = reader().frame(bytes(reply), 0, "eth0", OWN)
+    assert seen is not None
+    assert (seen.shot, seen.what) == (5, What.ANSWER)
+
+
+@pytest.mark.parametrize("kind", [Kind.ICMP, Kind.TCP, Kind.UDP])
+def test_an_error_is_known_by_what_it_quotes(kind: Kind) -> None:
+    sent = Frames(NONCE).frames(5, shot(kind, 4), OWN)[0]
+    error = Ether(src=PEER, dst=OWN) / IP(src="10.1.0.1", dst="10.1.0.2") / ICMP(type=3, code=13)
+    quote = sent[14 : 14 + (28 if kind is Kind.TCP else 400)]
+    seen = reader().frame(bytes(error / Raw(quote)), 0, "eth0", OWN)
+    assert seen is not None
+    assert (seen.shot, seen.what, seen.icmp) == (5, What.ERROR, 3 * 256 + 13)
+    assert (seen.quoted, seen.quoted_port) == (ADDRESSES[4][0], 4000)
+    assert seen.source == ip_address("10.1.0.1").packed
+
+
+def test_an_error_about_a_fragment_of_ipv6_is_known() -> None:
+    first = Frames(NONCE).frames(5, shot(Kind.UDP, 6, size=3000, fragments=True), OWN)[0]
+    error = Ether(src=PEER, dst=OWN) / IPv6(src="fd00::1", dst="fd00::2")
+    error /= ICMPv6DestUnreach(code=1) / Raw(first[14:1200])
+    seen = reader().frame(bytes(error), 0, "eth0", OWN)
+    assert seen is not None
+    assert (seen.shot, seen.what, seen.quoted) == (5, What.ERROR, ADDRESSES[6][0])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_fragments_fit_every_link_and_make_up_the_datagram(version: int) -> None:
+    frames = Frames(NONCE)
+    whole = shot(Kind.UDP, version, size=4000)
+    pieces = frames.packets(5, replace(whole, fragments=True), whole.source)
+    assert len(pieces) > 2
+    assert max(map(len, pieces)) <= 1280
+    if version == 4:
+        (joined,) = defragment([IP(piece) for piece in pieces])  # type: ignore[no-untyped-call]
+        assert joined[UDP].payload == IP(frames.packets(5, whole, whole.source)[0])[UDP].payload
+    else:
+        joined = defragment6([IPv6(piece) for piece in pieces])  # type: ignore[no-untyped-call]
+        assert len(joined[UDP]) == 4000 - 40
+        assert all(IPv6(piece)[IPv6ExtHdrFragment].id == 5 for piece in pieces)
+
+
+def test_questions_are_known_by_who_asks_for_what() -> None:
+    asks = shot(Kind.ARP, 4, destination=ip_address("10.1.0.9").packed)
+    known = reader(asks)
+    told = ARP(op="is-at", hwsrc=PEER, psrc="10.1.0.9", hwdst=OWN, pdst="10.1.0.2")
+    answer = known.frame(bytes(Ether(src=PEER, dst=OWN) / told), 0, "eth0", OWN)
+    assert answer is not None
+    assert (answer.what, answer.mac, answer.source) == (What.ANSWER, PEER, ip_address("10.1.0.9").packed)
+    other = ARP(op="is-at", hwsrc=PEER, psrc="10.1.0.8", hwdst=OWN, pdst="10.1.0.2")
+    assert known.frame(bytes(Ether(src=PEER, dst=OWN) / other), 0, "eth0", OWN) is None
+
+
+def test_a_neighbour_advertisement_tells_the_address_in_its_option() -> None:
+    asks = shot(Kind.NS, 6)
+    liar = "02:00:00:00:00:99"
+    told = IPv6(src="2001:db8::9", dst="fd00::2") / ICMPv6ND_NA(tgt="2001:db8::9", S=1)
+    told /= Raw(b"\x02\x01" + bytes.fromhex(liar.replace(":", "")))
+    answer = reader(asks).frame(bytes(Ether(src=PEER, dst=OWN) / told), 0, "eth0", OWN)
+    assert answer is not None
+    assert answer.mac.hex(":") == liar
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_announcements_are_no_sightings(version: int) -> None:
+    address = ADDRESSES[version][0]
+    kind = Kind.ARP if version == 4 else Kind.NS
+    frame = gratuitous(OWN, address)
+    assert frame == rebuilt(frame)
+    assert reader(shot(kind, version)).frame(frame, 0, "eth0", PEER) is None
+
+
+@pytest.mark.parametrize(("kind", "version"), SHAPES)
+def test_a_cut_frame_is_passed_over(kind: Kind, version: int) -> None:
+    known = reader(shot(kind, version))
+    frame = Frames(NONCE).frames(0, shot(kind, version), OWN)[0]
+    for length in range(13, len(frame)):
+        seen = known.frame(frame[:length], 0, "eth0", PEER)
+        assert seen is None or seen.shot == 0
