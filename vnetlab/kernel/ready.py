@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import Namespace, State
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 """Seconds. Carrier takes the kernel up to one (linkwatch), duplicate address detection about two."""
 _PAUSE = 0.005
 
@@ -42,7 +42,7 @@ _IFA_F_TENTATIVE = 0x40
 def wait_ready(spaces: Spaces, state: State) -> None:
     """Return when every namespace of the State is ready.
 
-    Raises KernelError naming what is not ready after ten seconds.
+    Raises KernelError naming what is not ready after twenty seconds.
     """
     deadline = time.monotonic() + DEADLINE
     waiting = [namespace for namespace in state.namespaces if namespace.links]
