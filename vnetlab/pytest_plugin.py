@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 MARKER = "vnetlab_guarantees"
 UNAVAILABLE = "vnetlab: not probed here"
 _verdict_key: pytest.StashKey[Verdict] = pytest.StashKey()
-_paths_key: pytest.StashKey[dict[Path, Path]] = pytest.StashKey()
+_flights_key: pytest.StashKey[dict[Path, dict[Guarantee, Verdict] | None]] = pytest.StashKey()
+"""What each file's flight found; None while it flies, and after it failed."""
 
 
 def vnetlab_guarantees(path: str) -> pytest.MarkDecorator:
@@ -63,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "topology(source): the topology file (or Topology) that `lab` brings up"
     )
     config.addinivalue_line("markers", f"{MARKER}(path): one test per guarantee of the topology file")
-    config.stash[_paths_key] = {}
+    config.stash[_flights_key] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,14 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         guarantees = guarantees_for(_topology(path))
     except VnetlabError as error:
         raise pytest.Collector.CollectError(str(error)) from error
-    # pytest keeps a fixture, or its failure, for as long as the parameter is the same object.
-    path = metafunc.config.stash[_paths_key].setdefault(path, path)
-    metafunc.parametrize(
-        ("_vnetlab_flight", "guarantee"),
-        [(path, guarantee) for guarantee in guarantees],
-        ids=titles(guarantees),
-        indirect=["_vnetlab_flight"],
-    )
+    metafunc.parametrize("guarantee", guarantees, ids=titles(guarantees))
 
 
 @pytest.fixture
@@ -99,28 +93,19 @@ def guarantee(request: pytest.FixtureRequest) -> Guarantee:
     )
 
 
-@pytest.fixture(scope="session")
-def _vnetlab_flight(request: pytest.FixtureRequest) -> dict[Guarantee, Verdict]:
-    from vnetlab.lab import Lab
-
-    path = getattr(request, "param", None)
-    if path is None:  # the test has no mark, which the fixture `guarantee` says better
-        return {}
-    topology = _topology(path)
-    with Lab(topology, _lab_name(topology, 0)) as lab:
-        return {verdict.guarantee: verdict for verdict in lab.probe()}
-
-
 @pytest.fixture
-def verdict(
-    request: pytest.FixtureRequest,
-    guarantee: Guarantee,
-    _vnetlab_flight: dict[Guarantee, Verdict],
-) -> Verdict:
+def verdict(request: pytest.FixtureRequest, guarantee: Guarantee) -> Verdict:
     """Return the judgement of this test's guarantee, from one flight for all of the file."""
-    judged = _vnetlab_flight[guarantee]
-    request.node.stash[_verdict_key] = judged
-    return judged
+    path = _resolve(request.node.get_closest_marker(MARKER).args[0], request.node)
+    flights = request.config.stash[_flights_key]
+    if path not in flights:
+        flights[path] = None
+        flights[path] = _fly(path)
+    verdicts = flights[path]
+    if verdicts is None:
+        pytest.fail(f"the flight of {path} failed; its first test says why", pytrace=False)
+    request.node.stash[_verdict_key] = verdicts[guarantee]
+    return verdicts[guarantee]
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +174,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("vnetlab: guarantees that were not probed here")
         for reason, count in reasons.items():
             terminalreporter.write_line(f"{count} x {reason}")
+
+
+def _fly(path: Path) -> dict[Guarantee, Verdict]:
+    from vnetlab.lab import Lab
+
+    topology = _topology(path)
+    with Lab(topology, _lab_name(topology, 0)) as lab:
+        return {verdict.guarantee: verdict for verdict in lab.probe()}
 
 
 def _lab_name(topology: Topology, number: int) -> str:

@@ -119,6 +119,7 @@ Lab.probe = probe
     done = run(tmp_path, broken, "-q")
     assert done.returncode == 1
     assert "no such luck" in done.stdout
+    assert "its first test says why" in done.stdout
     assert (tmp_path / "flights").read_text() == "flown"
 
 

@@ -5,6 +5,7 @@ is process 1 of the new PID namespace; then, in that child, mounts.
 """
 
 import os
+from collections.abc import Callable
 
 from vnetlab.kernel import linux
 
@@ -78,7 +79,7 @@ def mount_tmpfs() -> int:
     raise refused
 
 
-def _step(step: str, function, *arguments) -> None:  # type: ignore[no-untyped-def]
+def _step(step: str, function: Callable[..., None], *arguments: object) -> None:
     try:
         function(*arguments)
     except OSError as error:

@@ -17,7 +17,7 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptSrcLLAddr,
     IPv6,
 )
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP
 from scapy.packet import Packet, Raw
 
 from vnetlab.probe.flight import Kind
@@ -90,8 +90,3 @@ def _discover() -> tuple[Packet, int, int]:
 def _solicit() -> tuple[Packet, int, int]:
     client = DHCP6OptClientId(duid=DUID_EN(id=bytes(TAG_BYTES)))
     return UDP(sport=546, dport=547) / DHCP6_Solicit() / client, 8 + DHCP6_TAG, 6
-
-
-def describe(frame: bytes) -> str:
-    """Return Scapy's one-line reading of a frame, for what no quick reader understands."""
-    return str(Ether(frame).summary())

@@ -15,6 +15,7 @@ import select
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from vnetlab.probe import counters
@@ -116,7 +117,8 @@ class _Wire:
             self._man(index, station)
         self._listen()
         for post in self._posts.values():
-            post.announce()
+            with suppress(OSError):  # a NIC that is down; shots and captures say so themselves
+                post.announce()
         self._drain()
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
