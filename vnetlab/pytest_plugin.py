@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,7 @@ UNAVAILABLE = "vnetlab: not probed here"
 _verdict_key: pytest.StashKey[Verdict] = pytest.StashKey()
 _flights_key: pytest.StashKey[dict[Path, dict[Guarantee, Verdict] | None]] = pytest.StashKey()
 """What each file's flight found; None while it flies, and after it failed."""
+_numbers = count()
 
 
 def vnetlab_guarantees(path: str) -> pytest.MarkDecorator:
@@ -141,8 +143,7 @@ class _Labs:
         for known, lab in self._labs:
             if known == topology:
                 return lab
-        name = _lab_name(topology, len(self._labs))
-        lab = self._stack.enter_context(Lab(topology, name))
+        lab = self._stack.enter_context(Lab(topology, _lab_name(topology)))
         self._labs.append((topology, lab))
         return lab
 
@@ -180,15 +181,15 @@ def _fly(path: Path) -> dict[Guarantee, Verdict]:
     from vnetlab.lab import Lab
 
     topology = _topology(path)
-    with Lab(topology, _lab_name(topology, 0)) as lab:
+    with Lab(topology, _lab_name(topology)) as lab:
         return {verdict.guarantee: verdict for verdict in lab.probe()}
 
 
-def _lab_name(topology: Topology, number: int) -> str:
-    """Return a lab name that no other process, worker or test module uses at the same time."""
+def _lab_name(topology: Topology) -> str:
+    """Return a lab name that nothing else uses: no other process, worker, module or flight."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     stem = re.sub(r"[^A-Za-z0-9_]", "_", topology.name)[:40]
-    return f"pytest.{stem}.{worker}.{os.getpid()}.{number}"
+    return f"pytest.{stem}.{worker}.{os.getpid()}.{next(_numbers)}"
 
 
 def _resolve(path: str | os.PathLike[str], node: pytest.Item | pytest.Function) -> Path:

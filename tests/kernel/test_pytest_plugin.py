@@ -101,6 +101,23 @@ def test_one_test_per_guarantee_with_names_that_stay(tmp_path: Path) -> None:
     assert f"{len(names)} passed" in done.stdout
 
 
+def test_a_flight_and_a_lab_of_one_topology_do_not_meet(tmp_path: Path) -> None:
+    both = (
+        GUARANTEES
+        + """
+import pytest
+
+@pytest.fixture(autouse=True)
+def up(lab):
+    pass
+
+pytestmark = pytest.mark.topology("case.yaml")
+"""
+    )
+    done = run(tmp_path, both, "-q", "-k", "same-network")
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_flight_that_fails_is_not_flown_again(tmp_path: Path) -> None:
     broken = (
         GUARANTEES

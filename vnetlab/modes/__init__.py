@@ -12,7 +12,6 @@ from vnetlab.modes import bridge, host_only, isolated, nat, routed
 from vnetlab.modes.crossings import crossings
 from vnetlab.modes.expectations import expected
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
-from vnetlab.modes.promise import numbered
 from vnetlab.modes.world import World
 from vnetlab.topology.model import Mode
 
@@ -50,7 +49,7 @@ PROMISES: dict[Mode, Callable[[World, Network], Iterator[Guarantee]]] = {
 
 def guarantees_for(topology: Topology) -> tuple[Guarantee, ...]:
     """Return everything that the modes of a topology and its author promise, in the order of the file."""
-    return tuple(numbered(_all(World(topology, PROPERTIES), topology)))
+    return tuple(_all(World(topology, PROPERTIES), topology))
 
 
 def guarantee_for_expect(topology: Topology, expect: Expect) -> tuple[Guarantee, ...]:
@@ -58,7 +57,7 @@ def guarantee_for_expect(topology: Topology, expect: Expect) -> tuple[Guarantee,
 
     Empty where no family gives the source any way to put the question.
     """
-    return tuple(numbered(expected(World(topology, PROPERTIES), expect)))
+    return tuple(expected(World(topology, PROPERTIES), expect))
 
 
 def _all(world: World, topology: Topology) -> Iterator[Guarantee]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special
 from vnetlab.modes.journey import Packet, travel
 from vnetlab.modes.labels import label_for
-from vnetlab.modes.promise import KINDS, own_address, promised
+from vnetlab.modes.promise import every_kind, own_address
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
 
@@ -44,11 +44,7 @@ def _to_address(world: World, source: str, target: Interface, address: IPAddress
     if sender is None:
         return
     label = label_for(world, hop.by, target)
-    packet = Packet(sender, address)
-    for kind in KINDS:
-        guarantee = promised(world, label, target.node, hop, packet, kind, special)
-        if guarantee:
-            yield guarantee
+    yield from every_kind(world, label, target.node, hop, Packet(sender, address), special)
 
 
 def first_hop(world: World, source: str, target: Interface, address: IPAddress) -> tuple[Hop | None, Special]:
@@ -174,8 +170,5 @@ def _from_nowhere(
     if source is None:
         return
     label = label_for(world, side, target)
-    for kind in KINDS:
-        hop = Hop(side, target)
-        guarantee = promised(world, label, target.node, hop, Packet(source, address), kind, Special.CRAFTED)
-        if guarantee:
-            yield guarantee
+    packet = Packet(source, address)
+    yield from every_kind(world, label, target.node, Hop(side, target), packet, Special.CRAFTED)

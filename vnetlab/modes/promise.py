@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TCP_PORT = 49401
 UDP_PORT = 49402
 SINK_PORT = 49403
-_FIRST_SOURCE_PORT = 50000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,26 @@ def promised(
     return from_fate(world, label, destination, hop, probe, kind, fate, special)
 
 
+def every_kind(
+    world: World, label: Label, destination: str, hop: Hop, packet: Packet, special: Special
+) -> Iterator[Guarantee]:
+    """Yield what is promised of each kind of flow on one way.
+
+    The way is the same for all of them but those whose port some host hands on.
+    """
+    fate = travel(world, packet, hop)
+    delivered = fate.outcome is Outcome.DELIVERED
+    strange = fate.unresolved or (delivered and fate.node != destination)
+    returns = delivered and not strange and answer_returns(world, hop.by.node, fate)
+    for kind in KINDS:
+        if (kind.protocol.value, kind.port) in world.forwarded:
+            guarantee = promised(world, label, destination, hop, packet, kind, special)
+            if guarantee:
+                yield guarantee
+        elif not strange:
+            yield from_fate(world, label, destination, hop, packet, kind, fate, special, returns)
+
+
 def from_fate(
     world: World,
     label: Label,
@@ -107,9 +126,16 @@ def from_fate(
     kind: Kind,
     fate: Fate,
     special: Special,
+    returns: bool | None = None,
 ) -> Guarantee:
-    """Put a journey and its end into a Guarantee."""
+    """Put a journey and its end into a Guarantee.
+
+    ``returns`` says whether an answer finds its way back, where the caller has worked it out already.
+    """
     delivered = fate.outcome is Outcome.DELIVERED
+    answered = delivered and kind.answer
+    if answered:
+        answered = answer_returns(world, hop.by.node, fate) if returns is None else returns
     return Guarantee(
         id=label.id,
         mode=label.mode,
@@ -119,8 +145,8 @@ def from_fate(
         flow=flow_of(world, hop, packet, kind, special),
         expected=fate.outcome,
         promise=label.promise,
-        seen=seen_of(world, fate) if delivered else None,
-        answered=delivered and kind.answer and answer_returns(world, hop.by.node, fate),
+        seen=seen_of(world, fate, kind) if delivered else None,
+        answered=answered,
         error_from=fate.error_from,
         error_code=fate.error,
     )
@@ -134,7 +160,7 @@ def flow_of(world: World, hop: Hop, packet: Packet, kind: Kind, special: Special
         protocol=kind.protocol,
         destination_address=packet.destination,
         source_address=None if by_kernel else packet.source,
-        source_port=_FIRST_SOURCE_PORT if kind.port else 0,
+        source_port=world.source_port(hop.by.node) if kind.port else 0,
         destination_port=kind.port,
         answer=kind.answer,
         special=special,
@@ -145,7 +171,7 @@ def flow_of(world: World, hop: Hop, packet: Packet, kind: Kind, special: Special
     )
 
 
-def seen_of(world: World, fate: Fate) -> Seen:
+def seen_of(world: World, fate: Fate, kind: Kind) -> Seen:
     """Return what the receiver sees; a host sees packets behind its filters, without their frame."""
     assert fate.arrived is not None
     at_host = fate.node in world.topology.hosts
@@ -154,22 +180,7 @@ def seen_of(world: World, fate: Fate) -> Seen:
         source_address=fate.packet.source,
         source_mac="" if at_host else fate.arrived.by.mac,
         ttl=fate.packet.ttl,
-        source_port_unprivileged=bool(fate.translated_by) and fate.packet.port > 0,
+        source_port_unprivileged=bool(fate.translated_by) and kind.port > 0,
         destination_address=fate.packet.destination,
-        destination_port=fate.packet.port,
+        destination_port=fate.packet.port or kind.port,
     )
-
-
-def numbered(guarantees: Iterator[Guarantee]) -> Iterator[Guarantee]:
-    """Give every flow of a sender a source port of its own, so that no two share a conntrack entry."""
-    from dataclasses import replace
-
-    used: dict[str, int] = {}
-    for guarantee in guarantees:
-        if guarantee.flow.source_port != _FIRST_SOURCE_PORT:
-            yield guarantee
-            continue
-        number = used.get(guarantee.source, 0)
-        used[guarantee.source] = number + 1
-        port = _FIRST_SOURCE_PORT + number % 15000
-        yield replace(guarantee, flow=replace(guarantee.flow, source_port=port))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.journey import Packet, travel
 from vnetlab.modes.pairs import first_hop
-from vnetlab.modes.promise import ANSWERED, ECHO, SINK, UDP, UDP_PORT, Label, from_fate, own_address, promised
+from vnetlab.modes.promise import ANSWERED, ECHO, SINK, UDP, Label, from_fate, own_address, promised
 from vnetlab.modes.scopes import label, outsiders, ports_of
 
 if TYPE_CHECKING:
@@ -66,16 +66,12 @@ def _too_big(
         return
     if fate.error == "frag-needed":
         about = label(network, "fragmentation-needed", "path MTU discovery works (RFC 1191, RFC 8201)")
-        kind = SINK
-        yield from_fate(world, about, target.node, hop, big, kind, fate, Special.FRAG_NEEDED)
+        yield from_fate(world, about, target.node, hop, big, SINK, fate, Special.FRAG_NEEDED)
         if packet.destination.version == 6:
             return  # only the source fragments in IPv6 (RFC 8200, 5), and it learns the path's MTU as above
     about = label(network, "fragments", "a datagram in fragments arrives and is answered")
     whole = replace(packet, size=_FRAGMENTED_SIZE)
-    kind = UDP
-    flow_fate = replace(small, packet=replace(small.packet, port=UDP_PORT, protocol="udp"))
-    guarantee = from_fate(world, about, target.node, hop, whole, kind, flow_fate, Special.FRAGMENTS)
-    yield replace(guarantee, flow=replace(guarantee.flow, destination_port=UDP_PORT))
+    yield from_fate(world, about, target.node, hop, whole, UDP, small, Special.FRAGMENTS)
 
 
 def same_port(world: World, network: Network) -> Iterator[Guarantee]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         Topology,
     )
 
+FIRST_SOURCE_PORT = 50000
+SOURCE_PORTS = 15000
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -65,6 +68,8 @@ class World:
     def __init__(self, topology: Topology, properties: Mapping[Mode, Properties]) -> None:
         self.topology = topology
         self.properties = properties
+        self._ways: dict[tuple[str, IPAddress], tuple[Interface, IPAddress] | None] = {}
+        self._flows_of: dict[str, int] = {}
 
     @cached_property
     def interfaces(self) -> dict[str, tuple[Interface, ...]]:
@@ -137,6 +142,12 @@ class World:
 
     def way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
         """Return the interface and next hop that a node's routes give, by longest prefix."""
+        key = (node, destination)
+        if key not in self._ways:
+            self._ways[key] = self._find_way(node, destination)
+        return self._ways[key]
+
+    def _find_way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
         best: tuple[int, Interface, IPAddress] | None = None
         for interface in self.interfaces.get(node, ()):
             own = interface.on_link(destination)
@@ -175,6 +186,17 @@ class World:
         """Whether a host routes at all what comes in by a NIC: it is the uplink of a network."""
         host = self.topology.hosts[nic.node]
         return any(n.uplink == nic.nic and self.properties[n.mode].presence for n in host.networks.values())
+
+    def source_port(self, node: str) -> int:
+        """Return a source port for the node's next flow, so that no two share a conntrack entry."""
+        number = self._flows_of.get(node, 0)
+        self._flows_of[node] = number + 1
+        return FIRST_SOURCE_PORT + number % SOURCE_PORTS
+
+    @cached_property
+    def forwarded(self) -> frozenset[tuple[str, int]]:
+        """Protocol and port of everything that some uplink hands on to a VM."""
+        return frozenset((f.protocol, f.port) for n in self.topology.networks for f in n.forwards)
 
     def is_router(self, node: str) -> bool:
         """Whether the node is a router between segments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from vnetlab.report.summary import Report
 
 WIDTH = 100
+WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+"""A picture in a repository fetches nothing; the reader's own monospace font will do."""
 
 
 def write_svg(report: Report, path: Path) -> None:
@@ -22,4 +25,5 @@ def write_svg(report: Report, path: Path) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
     print_report(console, report)
     title = f"vnetlab test {report.topology.file}"
-    path.write_text(console.export_svg(title=title, unique_id="vnetlab"), encoding="utf-8")
+    picture = console.export_svg(title=title, unique_id="vnetlab")
+    path.write_text(WEB_FONT.sub("", picture), encoding="utf-8")
