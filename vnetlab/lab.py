@@ -23,6 +23,7 @@ from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
 from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
 from vnetlab.node import Node
+from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if not self._attached:
-            self._build()
+            self._build(to_probe=True)
         return self
 
     def __exit__(
@@ -181,7 +182,7 @@ class Lab:
 
         return probe(self._running_agent(), self.topology, guarantees)
 
-    def _build(self) -> None:
+    def _build(self, *, to_probe: bool = False) -> None:
         from vnetlab.kernel import detect
         from vnetlab.kernel.agent import Agent
         from vnetlab.kernel.holder import Holder
@@ -196,10 +197,12 @@ class Lab:
         with ExitStack() as undo:
             holder = undo.enter_context(Holder.start(self.name))
             undo.callback(holder.end)
-            agent = undo.enter_context(Agent(holder))
-            self._apply(agent, state)
+            # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
+            prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
+            with Agent(holder) as builder:
+                self._apply(builder, state)
             undo.pop_all()
-        self._holder, self._agent = holder, agent
+        self._holder, self._agent = holder, prober
 
     def _apply(self, agent: Agent, state: State) -> None:
         # Imported here, while the agent imports the same: half the time of a small lab is imports.
@@ -225,7 +228,7 @@ class Lab:
         from vnetlab.kernel.agent import Agent
 
         if self._agent is None:
-            self._agent = Agent(self._running())
+            self._agent = Agent(self._running(), PRELOAD)
             self._agent.__enter__()
         return self._agent
 

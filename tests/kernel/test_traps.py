@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sabotage as s
+from machine import left_behind
 
 from vnetlab import Lab, Topology
 from vnetlab.compile import compile_topology
+from vnetlab.errors import KernelError
 from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.state import NftChain, NftRule, NftTable, State
 
@@ -370,3 +372,33 @@ def test_trap_15_a_port_in_the_listening_state_is_reported_broken() -> None:
             assert lab["hv1"].run(["ip", "link", "set", switch, change]).returncode == 0
         verdicts = [v for v in lab.probe() if v.guarantee.id == "bridge.inbound"]
     assert VerdictKind.BROKEN in {v.kind for v in verdicts}
+
+
+LONG = """
+hosts:
+  hypervisor:
+    networks: {bench: {mode: host-only, subnets: [10.30.0.0/24]}}
+    vms: {machine-number-one: bench, machine-number-two: bench}
+"""
+
+
+@pytest.mark.kernel
+def test_trap_17_down_removes_its_own_lab_and_no_other(session_mark: str) -> None:
+    bystander = f"trap.{os.getpid()}.bystander"
+    with Lab(TOPOLOGIES / "isolated.yaml", bystander) as other:
+        before = left_behind(session_mark, patience=0)
+        with Lab(TOPOLOGIES / "nat.yaml", f"trap.{os.getpid()}"):
+            assert len(left_behind(session_mark, patience=0)) > len(before), "the check sees a lab that is up"
+        after = {line.split()[0] for line in left_behind(session_mark, patience=0)}
+        assert {line.split()[0] for line in before} <= after
+        assert {v.kind for v in other.probe()} == {VerdictKind.HOLDS}
+
+
+@pytest.mark.kernel
+def test_trap_18_names_that_begin_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = Topology.parse(LONG, "long.yaml")
+    with Lab(topology, f"trap.{os.getpid()}") as lab:
+        assert {v.kind for v in lab.probe()} == {VerdictKind.HOLDS}
+    monkeypatch.setattr("vnetlab.names.port", lambda node, nic: f"{node}.{nic}"[:15])
+    with pytest.raises(KernelError, match="File exists"), Lab(topology, f"trap.{os.getpid()}"):
+        pass

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NET = Path("/proc/thread-self/net")
 SOFTNET = Path("/proc/net/softnet_stat")
 CONNTRACK_COUNTERS = ("insert_failed", "drop", "early_drop")
+_DEVICE_COUNTERS = (" rx dropped", " tx dropped")
 
 Counters = dict[tuple[str, str], int]
 """Value by where and counter."""
@@ -64,8 +65,8 @@ def devices(where: str, names: Iterable[str]) -> Counters:
         device, _, rest = line.partition(":")
         if device.strip() in wanted:
             fields = rest.split()
-            found[where, f"{device.strip()} rx dropped"] = int(fields[3])
-            found[where, f"{device.strip()} tx dropped"] = int(fields[11])
+            found[where, f"{device.strip()}{_DEVICE_COUNTERS[0]}"] = int(fields[3])
+            found[where, f"{device.strip()}{_DEVICE_COUNTERS[1]}"] = int(fields[11])
     return found
 
 
@@ -96,7 +97,7 @@ def routes6() -> list[str]:
 def moved(before: Mapping[tuple[str, str], int], after: Mapping[tuple[str, str], int]) -> list[Drop]:
     """Return the counters that grew."""
     return [
-        Drop(where, counter, value - before[where, counter])
+        Drop(where, counter, value - before[where, counter], counter.endswith(_DEVICE_COUNTERS))
         for (where, counter), value in after.items()
         if value > before.get((where, counter), value)
     ]

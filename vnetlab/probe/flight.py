@@ -217,6 +217,8 @@ class Drop:
     where: str
     counter: str
     amount: int
+    by_device: bool = False
+    """A device of the lab dropped them, rather than a machine or a probe too slow to carry them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Outcome, Verdict, VerdictKind
+from vnetlab.guarantees import Guarantee, Verdict, VerdictKind
 from vnetlab.probe import wording
 from vnetlab.probe.checks import rejection_faults, yes_faults
 from vnetlab.probe.flight import Flight, Listener, Log, Role, SendError, What
@@ -20,7 +20,6 @@ from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-NO_ROUTE = "no-route"
 OWN_ANSWERS = (
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
@@ -59,7 +58,6 @@ class _Judge:
         self._senders: dict[Place, str] = {}
         self._receivers: dict[Place, str] = {}
         self._find_controls()
-        self._no_routes = self._find_no_routes()
 
     def verdicts(self) -> tuple[Verdict, ...]:
         return tuple(self._verdict(guarantee, seen) for guarantee, seen in self._pairs)
@@ -81,19 +79,6 @@ class _Judge:
                     able = self._senders if control.sends else self._receivers
                     text = f"control frame between {control.node} and its own port arrived"
                     _add(able, control.node, control.nic, text)
-
-    def _find_no_routes(self) -> dict[str, str]:
-        """Return, by router, that it says no-route in this flight."""
-        found = {}
-        for guarantee, observation in self._pairs:
-            if guarantee.error_code != NO_ROUTE or rejection_faults(guarantee, observation):
-                continue
-            router = str(guarantee.error_from)
-            found[router] = (
-                f"nothing arrived; {router} told {guarantee.source} no-route about "
-                f"{guarantee.flow.destination_address}, and its kernel limits how often it does"
-            )
-        return found
 
     def _verdict(self, guarantee: Guarantee, observation: Observation) -> Verdict:
         for node in (guarantee.source, guarantee.destination):
@@ -131,8 +116,10 @@ class _Judge:
                 f"could not be opened: {taken.text}"
             )
         missing = not observation.arrivals or (guarantee.answered and not observation.answers)
-        if missing and self._log.drops:
-            return f"packets were lost while it flew: {wording.drops(self._log.drops)[0]}"
+        # A device that drops is the network not keeping its promise.
+        overload = tuple(drop for drop in self._log.drops if not drop.by_device)
+        if missing and overload:
+            return f"packets were lost while it flew: {wording.drops(overload)[0]}"
         return ""
 
     def _listener(self, guarantee: Guarantee) -> Listener:
@@ -149,9 +136,6 @@ class _Judge:
         if doubts:
             reason = f"{' and '.join(doubts)}, so that nothing was seen proves nothing"
             return _verdict(guarantee, observation, VerdictKind.INCONCLUSIVE, reason, lines)
-        limited = self._limited(guarantee, observation)
-        if limited:
-            return _verdict(guarantee, observation, VerdictKind.HOLDS, limited, lines)
         faults = rejection_faults(guarantee, observation)
         if faults:
             return _broken(guarantee, observation, faults, lines)
@@ -180,18 +164,6 @@ class _Judge:
         """Tell whether a refused shot is the sender's own filter or routing at work."""
         host = self._observer.stations[guarantee.source].role is Role.HOST
         return refusal.errno in OWN_ANSWERS or (host and refusal.errno == errno.ENOBUFS)
-
-    def _limited(self, guarantee: Guarantee, observation: Observation) -> str:
-        """Return whose limit explains that a no-route error is missing; empty if nobody's.
-
-        IPv4 sends five such errors to one address, then one each second, whatever the sysctls of the
-        namespace say (`ip_error` in net/ipv4/route.c), and behind NAT many senders are one address.
-        One that arrived speaks for those left out.
-        """
-        silent = observation.outcome is Outcome.SILENT and not observation.send_error
-        if not silent or guarantee.error_code != NO_ROUTE or observation.shot.version != 4:
-            return ""
-        return self._no_routes.get(str(guarantee.error_from), "")
 
     def _control(self, able: dict[Place, str], place: Place, verb: str, lines: list[str]) -> Iterable[str]:
         node, nic = place
