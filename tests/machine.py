@@ -15,12 +15,12 @@ PATIENCE = 3.0  # seconds: the time in which nothing of a dead lab may remain
 def left_behind(mark: str, patience: float = PATIENCE) -> list[str]:
     """Return the marked processes that still run after a while, but for this one and its parents."""
     deadline = time.monotonic() + patience
-    while (found := _marked(mark)) and time.monotonic() < deadline:
+    while (found := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
 
 
-def _marked(mark: str) -> list[str]:
+def marked(mark: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

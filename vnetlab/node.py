@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
 
     from vnetlab.description import NodeInfo
     from vnetlab.kernel.holder import Holder
+
+
+ADMINISTRATION = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def environment() -> dict[str, str]:
+    """Return our environment with the administrator's directories on the PATH.
+
+    Inside a node one is root, whoever one is outside, and an ordinary user's PATH may lack nft.
+    """
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path += [directory for directory in ADMINISTRATION if directory not in path]
+    return {**os.environ, "PATH": os.pathsep.join(path)}
 
 
 class Node:
@@ -38,4 +52,5 @@ class Node:
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
         """Start a command inside the node, as `subprocess.Popen` does; it ends with the lab."""
+        options.setdefault("env", environment())
         return subprocess.Popen(self.command(argv), text=True, **options)

@@ -31,16 +31,16 @@ hosts:
       home: {mode: nat, uplink: eth0, subnets: [10.40.0.0/24]}
     vms:
       web: home
-      cam: {networks: [home], backend: tap}
+      cam: home
 machines:
   peer: lan
 """
 
 
 def vnetlab(
-    *arguments: str, prefix: list[str] | None = None, **options: Any
+    *arguments: str, prefix: list[str] | None = None, path: str = "", **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": path or os.environ["PATH"]}
     options = {"stdin": subprocess.DEVNULL} | options
     if "input" in options:
         del options["stdin"]
@@ -85,7 +85,7 @@ def test_status_is_the_contract(lab: str) -> None:
     assert found["nodes"] == {
         "hv1": {"kind": "host", "backend": "namespace", "host": ""},
         "web": {"kind": "vm", "backend": "namespace", "host": "hv1"},
-        "cam": {"kind": "vm", "backend": "tap", "host": "hv1"},
+        "cam": {"kind": "vm", "backend": "namespace", "host": "hv1"},
         "peer": {"kind": "machine", "backend": "namespace", "host": ""},
     }
     assert lab in vnetlab("status").stdout
@@ -120,6 +120,12 @@ def test_exec_passes_everything_through(lab: str) -> None:
 def test_nodes_find_each_other_by_name(lab: str) -> None:
     done = vnetlab("exec", "--lab", lab, "web", "--", "getent", "hosts", "peer")
     assert (done.returncode, done.stdout.split()[0][:8]) == (0, "192.0.2.")
+
+
+def test_administration_is_found_whatever_the_callers_path(lab: str) -> None:
+    path = os.pathsep.join((str(Path(sys.executable).parent), "/usr/bin", "/bin"))
+    done = vnetlab("exec", "--lab", lab, "hv1", "--", "nft", "list", "tables", path=path)
+    assert (done.returncode, done.stdout.strip()) == (0, "table inet vnetlab"), done.stderr
 
 
 def test_exec_of_what_is_not_there(lab: str) -> None:
@@ -166,7 +172,8 @@ def test_probe_of_a_healthy_lab(lab: str) -> None:
 
 
 def test_probe_names_what_a_flushed_ruleset_breaks(lab: str) -> None:
-    vnetlab("exec", "--lab", lab, "hv1", "--", "nft", "flush", "ruleset")
+    flushed = vnetlab("exec", "--lab", lab, "hv1", "--", "nft", "flush", "ruleset")
+    assert flushed.returncode == 0, flushed.stderr
     done = vnetlab("probe", lab)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "\nBROKEN nat." in done.stdout
@@ -202,15 +209,15 @@ def test_probe_takes_a_file_too(small: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("seen", ["before-the-lab", "with-the-lab"])
-def test_a_signal_leaves_nothing(number: signal.Signals, code: int, seen: str) -> None:
+def test_a_signal_leaves_nothing(number: signal.Signals, code: int, seen: str, small: Path) -> None:
     test = subprocess.Popen(
-        [*VNETLAB, "test", str(ROOT / "topologies" / "campus.yaml")],
+        [*VNETLAB, "test", str(small)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    name = f"campus.{test.pid}"
+    name = f"c-small.{test.pid}"
     if seen == "with-the-lab":
         wait_until(lambda: socket_of(name))
     else:
@@ -223,13 +230,14 @@ def test_a_signal_leaves_nothing(number: signal.Signals, code: int, seen: str) -
 
 
 def test_a_missing_feature_is_named_before_anything_is_made(small: Path) -> None:
+    small.write_text(SMALL.replace("web: home", "web: {networks: [home], backend: tap}"))
     hidden = 'mount -t tmpfs none /dev/net && exec "$@"'
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     prefix = ["unshare", "--mount", *user, "sh", "-c", hidden, "sh"]
-    done = vnetlab("up", str(small), "--name", "c-missing", prefix=prefix)
+    done = vnetlab("test", str(small), prefix=prefix)
     assert done.returncode == 3, done.stderr
     assert "/dev/net/tun" in done.stderr
-    assert "c-missing" not in names_of_labs()
+    assert not [name for name in names_of_labs() if name.startswith("c-small")]
 
 
 def socket_of(lab: str) -> bool:

@@ -80,13 +80,14 @@ def test_commands_do_what_the_text_says(document: Path, reader: tuple[Path, dict
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo"])
-def test_the_two_commands_of_the_readme(script: str) -> None:
-    shown = [c for b in blocks(ROOT / "README.md") if b.language == "console" for c in commands(b)]
-    assert script in shown
+def test_the_demo_of_the_readme() -> None:
+    """The other command that the README gives, `scripts/test`, is what runs this test."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "$ scripts/demo" in readme
+    assert "scripts/test" in readme
     if not SETUP_STAMP.exists():
         pytest.skip("scripts/setup has not been run in this checkout; scripts/test runs it first")
-    done = run([script], ROOT, dict(os.environ))
+    done = run(["scripts/demo"], ROOT, dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

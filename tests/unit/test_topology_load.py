@@ -325,3 +325,25 @@ def test_any_value_in_any_place_loads_or_is_a_problem(data: st.DataObject) -> No
     except TopologyError as error:
         found = error.problems
     assert found
+
+
+def test_a_topology_built_in_python_is_the_one_of_the_file() -> None:
+    built = Topology.of(
+        name="small",
+        segments={"lan": {"subnets": ["192.0.2.0/24"]}},
+        hosts={
+            "hv1": {
+                "nics": {"eth0": "lan"},
+                "networks": {"home": {"mode": "nat", "subnets": ["10.40.0.0/24"]}},
+                "vms": {"web": "home"},
+            }
+        },
+    )
+    text = """
+name: small
+segments: {lan: {subnets: [192.0.2.0/24]}}
+hosts: {hv1: {nics: {eth0: lan}, networks: {home: {mode: nat, subnets: [10.40.0.0/24]}}, vms: {web: home}}}
+"""
+    assert built.vms["web"].nics == Topology.parse(text).vms["web"].nics
+    with pytest.raises(TopologyError, match="nosuch"):
+        Topology.of(hosts={"hv1": {"vms": {"web": "nosuch"}}})

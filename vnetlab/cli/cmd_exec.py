@@ -34,10 +34,11 @@ def replace_process(lab: str | None, node: str, argv: list[str]) -> None:
     """Become the command inside the node."""
     from vnetlab.kernel import enter
     from vnetlab.kernel.holder import Holder
+    from vnetlab.node import environment
 
     with Holder.find(lab) as holder:
         entered = enter.command(holder, node, argv)
     sys.stdout.flush()
     # Python ignores SIGPIPE, and what is ignored stays so across exec (signal(7)).
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execvp(entered[0], entered)  # noqa: S606  an argument list, never a shell
+    os.execvpe(entered[0], entered, environment())  # noqa: S606  an argument list, never a shell

@@ -52,6 +52,7 @@ class Agent:
                     program("vnetlab.kernel.agent_main", *arguments),
                     pass_fds=passed,
                     stdin=subprocess.DEVNULL,
+                    process_group=0,  # Ctrl-C at a terminal is for the starter, which ends this one
                 )
         except BaseException:
             self._connection.close()

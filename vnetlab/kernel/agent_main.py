@@ -86,15 +86,23 @@ def _watch(inner: int, starter: int) -> NoReturn:
     It is ended and reaped from here: an orphan would go to the machine's process 1 rather than to the
     holder, and would keep the lab's PID namespace for as long as that one takes to reap it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(inner, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: _end(inner))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     poll = select.poll()
-    poll.register(os.pidfd_open(inner), select.POLLIN)
-    poll.register(starter, select.POLLIN)
-    if any(descriptor == starter for descriptor, _ in poll.poll()):
-        os.kill(inner, signal.SIGKILL)
+    try:
+        poll.register(os.pidfd_open(inner), select.POLLIN)
+        poll.register(starter, select.POLLIN)
+        if any(descriptor == starter for descriptor, _ in poll.poll()):
+            _end(inner)
+    except ProcessLookupError:  # the lab ended, and the inner process with it
+        pass
     os.waitpid(inner, 0)
     os._exit(0)
+
+
+def _end(inner: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # reaped already, as the lab ended
+        os.kill(inner, signal.SIGKILL)
 
 
 def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoReturn:
@@ -118,10 +126,9 @@ def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoR
             importlib.import_module(module)
     while True:
         try:
-            call = receive(connection)
-        except EOFError:
+            send(connection, _run(context, receive(connection)))
+        except (EOFError, OSError):  # the starter ended, and nobody is there to be told anything
             os._exit(0)
-        send(connection, _run(context, call))
 
 
 def _run(context: Any, call: bytes) -> bytes:

@@ -107,7 +107,10 @@ class Holder:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = program("vnetlab.kernel.holder_main", str(theirs.fileno()), name)
-            outer = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+            # In a session of its own: the terminal and its Ctrl-C are the starter's.
+            outer = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
+            )
         try:
             pid = _wait_until_up(ours, name)
         except BaseException:

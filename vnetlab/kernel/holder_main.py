@@ -6,6 +6,7 @@ lab's PID namespace, so whatever entered the lab dies with it, and its mount nam
 it every network namespace.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -40,7 +41,6 @@ def main() -> NoReturn:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         _give_up(starter, "exists" if taken else f"refused {error.errno} control socket")
-    os.setsid()
     os.chdir("/")
     try:
         separate_user = enclosure.separate()
@@ -58,7 +58,8 @@ def main() -> NoReturn:
 
 
 def _give_up(starter: socket.socket, why: str) -> NoReturn:
-    starter.send(why.encode())
+    with contextlib.suppress(OSError):  # a starter that has ended need not be told
+        starter.send(why.encode())
     os._exit(1)
 
 

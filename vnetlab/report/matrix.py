@@ -120,9 +120,13 @@ def _cell(verdicts: Iterable[Verdict]) -> Cell:
 
 
 def _is_plain(verdict: Verdict) -> bool:
-    """Tell flows that a machine begins by itself from those that were crafted to get through."""
+    """Tell unicast flows from one node to another, its tricks included, from what tests a link or a way.
+
+    A trick that no network's promise covers asks a host for a way between two LANs.
+    """
     flow = verdict.guarantee.flow
-    return flow.special is Special.NONE and flow.protocol is not Protocol.RESOLUTION
+    trick = flow.special is Special.CRAFTED and bool(verdict.guarantee.network)
+    return (flow.special is Special.NONE or trick) and flow.protocol is not Protocol.RESOLUTION
 
 
 def _with_reverse(cells: dict[tuple[str, str], Cell], source: str, destination: str) -> Cell:

@@ -6,6 +6,7 @@ derives them again. Nothing here knows Linux: a network is a promise, not a brid
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -243,6 +244,14 @@ class Topology:
         from vnetlab.topology.load import parse
 
         return parse(text, file)
+
+    @staticmethod
+    def of(**elements: object) -> Topology:
+        """Build a topology from the elements of a topology file, given as Python values.
+
+        Raises TopologyError with every problem of them, and TypeError for values that no file can hold.
+        """
+        return Topology.parse(json.dumps(elements, indent=1))  # JSON is YAML
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:

@@ -1,0 +1,58 @@
+"""Whatever of a lab is killed, at whatever moment, the machine is as before within three seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from machine import MARK, left_behind, marked, state_of_machine
+
+FIVE_MODES = Path(__file__).parents[2] / "topologies" / "five-modes.yaml"
+MOMENTS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2, 1.5)  # of the two seconds that a test takes
+VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "agent_main"}
+
+
+def _kill(mark: str, sign: str) -> int:
+    """Kill every process of the lab whose command shows the sign; tell how many those were."""
+    killed = 0
+    for line in marked(mark):
+        pid, _, command = line.partition(" ")
+        if sign in command.replace("-m vnetlab", "vnetlab"):
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+                killed += 1
+            except ProcessLookupError:
+                pass
+    return killed
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_nothing_is_left(victim: str) -> None:
+    killed = 0
+    for moment in MOMENTS:
+        before, mark = state_of_machine(), uuid.uuid4().hex
+        argv = [sys.executable, "-m", "vnetlab", "test", str(FIVE_MODES)]
+        process = subprocess.Popen(
+            argv,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, MARK: mark},
+        )
+        time.sleep(moment)
+        count = _kill(mark, VICTIMS[victim])
+        killed += count
+        complaint = process.communicate(timeout=30)[1]
+        assert "Traceback" not in complaint, complaint
+        assert left_behind(mark) == []
+        assert state_of_machine() == before
+        if count and victim != "command line":
+            assert process.returncode in (0, 4), complaint
+    assert killed, f"no {victim} was met at any of the moments"
