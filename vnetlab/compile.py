@@ -245,6 +245,7 @@ def _context(topology: Topology, host: Host, network: Network) -> Context:
             (names.network_bridge(host, host.networks[name]), host.networks[name]) for name in network.reach
         ),
         vm_addresses={vm.name: nic.addresses for vm, nic in vms},
+        elsewhere=frozenset(vm.name for vm, _ in vms if len(vm.nics) > 1),
         vm_ports=tuple(names.port(vm.name, nic.name) for vm, nic in vms),
     )
 

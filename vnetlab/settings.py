@@ -34,6 +34,7 @@ _IPV6 = {
     "accept_ra": "0",  # a VM's router advertisement must not change anybody's routes
     "accept_redirects": "0",
     "autoconf": "0",
+    "router_solicitations": "0",
     "accept_dad": "0",
     "dad_transmits": "0",
     "addr_gen_mode": "0",

@@ -27,6 +27,8 @@ class Link:
     """Name of the bridge that it is a port of."""
     isolated: bool = False
     """Bridge port flag: no frames from or to another isolated port (`bridge link set isolated on`)."""
+    up: bool = True
+    """Set up, and as a bridge port forwarding; a desired device always is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,27 @@ class NftChain:
 
 
 @dataclass(frozen=True, slots=True)
+class NftSet:
+    """A named set or map of a table, with all that is in it."""
+
+    name: str
+    kind: str
+    """``set`` or ``map``."""
+    type: str
+    """As nft writes it: ``ipv4_addr . inet_service``, ``inet_service : verdict``."""
+    elements: tuple[str, ...]
+    flags: str = ""
+    """Such as ``interval``."""
+
+    def render(self) -> str:
+        """Return the set as nft text."""
+        lines = [f"  {self.kind} {self.name} {{", f"    type {self.type}"]
+        lines += [f"    flags {self.flags}"] if self.flags else []
+        lines += [f"    elements = {{ {', '.join(self.elements)} }}"] if self.elements else []
+        return "\n".join([*lines, "  }"])
+
+
+@dataclass(frozen=True, slots=True)
 class NftTable:
     """An nftables table. ``defines`` give devices their readable names in the text."""
 
@@ -144,12 +167,14 @@ class NftTable:
     name: str
     chains: tuple[NftChain, ...]
     defines: tuple[tuple[str, str], ...] = ()
+    sets: tuple[NftSet, ...] = ()
 
     def render(self) -> str:
         """Return text that `nft -f` takes: the table as one transaction."""
         lines = [f"define {name} = {value}" for name, value in self.defines]
         lines.append(f"table {self.family} {self.name} {{")
-        lines.append("\n\n".join(chain.render() for chain in self.chains))
+        parts = [each.render() for each in self.sets] + [chain.render() for chain in self.chains]
+        lines.append("\n\n".join(parts))
         lines.append("}")
         return "\n".join(lines) + "\n"
 
@@ -168,6 +193,8 @@ class Namespace:
     routes: tuple[StaticRoute, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     tables: tuple[NftTable, ...] = ()
+    beyond: tuple[str, ...] = ()
+    """What was read back and has no place in a State, such as a policy rule; a desired one has none."""
 
     def link(self, name: str) -> Link:
         """Return the device of that name; raises KeyError."""

@@ -11,7 +11,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoReq
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from vnetlab.probe.flight import Kind, Shot
+from vnetlab.probe.flight import Exit, Kind, Shot
 from vnetlab.probe.frames import ANSWER, WANTED, Frames
 from vnetlab.probe.guest import Guest
 
@@ -26,8 +26,8 @@ OPEN_TCP, OPEN_UDP, CLOSED = 7000, 7001, 9
 def guest() -> Guest:
     addresses = tuple(ip_address(a).packed for a in MINE.values())
     networks = [ip_network("10.1.0.0/24"), ip_network("fd00::/64")]
-    prefixes = tuple((n.network_address.packed, n.prefixlen) for n in networks)
-    return Guest(MAC, addresses, addresses, prefixes, frozenset({(6, OPEN_TCP), (17, OPEN_UDP)}), NONCE)
+    exits = tuple(Exit(n.network_address.packed, n.prefixlen, "eth0") for n in networks)
+    return Guest(MAC, addresses, addresses, exits, frozenset({(6, OPEN_TCP), (17, OPEN_UDP)}), NONCE)
 
 
 def ip(version: int, source: str = "") -> Packet:

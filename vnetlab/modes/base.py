@@ -56,6 +56,8 @@ class Context:
     """Bridge and network of each one that the file lets this network reach."""
     vm_addresses: dict[str, tuple[IPInterface, ...]]
     """Addresses of the network's VMs on it, by VM."""
+    elsewhere: frozenset[str]
+    """VMs that are on other networks too."""
     vm_ports: tuple[str, ...]
     """Bridge ports of the network's VMs."""
 

@@ -6,7 +6,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
-from vnetlab.modes.journey import Fate, Packet
+from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, Label, from_fate
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import family_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
-from vnetlab.modes.journey import Fate, Packet, answer_returns, travel
+from vnetlab.modes.journey import answer_returns, travel
+from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import first_hop
 from vnetlab.modes.promise import Kind, Label, flow_of, own_address
 from vnetlab.topology.model import Family

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Seen, Special
-from vnetlab.modes.journey import Packet, travel
+from vnetlab.modes.journey import travel
+from vnetlab.modes.packet import Packet
 from vnetlab.modes.pairs import first_hop
 from vnetlab.modes.promise import Kind, Label, flow_of, from_fate, own_address, promised
 from vnetlab.modes.world import Hop

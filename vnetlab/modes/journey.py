@@ -6,10 +6,12 @@ may its machines start flows outward, may outsiders start flows inward.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome
+from vnetlab.modes.packet import Fate, Packet, Step
+from vnetlab.modes.rewriting import by_forward, source_towards, translate
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Host, family_of
 
@@ -20,74 +22,41 @@ if TYPE_CHECKING:
 _MAX_HOPS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """The fields of a packet that decide its way."""
-
-    source: IPAddress
-    destination: IPAddress
-    protocol: str = ""
-    port: int = 0
-    """Destination port, where the protocol has one."""
-    ttl: int = 64
-    size: int = 0
-    """Bytes of the whole packet; 0: smaller than any MTU."""
-    answer: bool = False
-    """It answers a flow that was let through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """Where a packet ended and how it looked there."""
-
-    outcome: Outcome
-    node: str
-    """Who received, rejected or swallowed it."""
-    packet: Packet
-    arrived: Hop | None = None
-    """The last frame, where it was delivered."""
-    error: str = ""
-    error_from: IPAddress | None = None
-    translated_by: str = ""
-    """Host that gave it an address of its own as source."""
-    crossed: tuple[str, ...] = ()
-    """Hosts and routers that forwarded it, in order."""
-    unresolved: bool = False
-    """Nobody has the next hop's address; what happens then is a matter of timers."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    packet: Packet
-    hop: Hop
-    translated: bool = False
-
-
 def travel(world: World, packet: Packet, hop: Hop) -> Fate:
     """Follow a packet whose first frame is ``hop`` to its end."""
-    translated_by = ""
-    crossed: tuple[str, ...] = ()
+    asked, crossed = packet.destination, tuple[str, ...]()
+    translated_by = handed_by = ""
     for _ in range(_MAX_HOPS):
         if _isolated(hop) or _from_absent_host(world, hop):
             return Fate(Outcome.SILENT, hop.by.node, packet, crossed=crossed)
         end = _decide(world, packet, hop)
         if isinstance(end, Fate):
-            return replace(end, translated_by=translated_by or end.translated_by, crossed=crossed)
+            return replace(
+                end, translated_by=translated_by, handed_by=handed_by, asked=asked, crossed=crossed
+            )
         crossed = (*crossed, hop.to.node)
-        if end.translated:
-            translated_by = hop.to.node
+        translated_by = hop.to.node if end.translated else translated_by
+        handed_by = hop.to.node if end.handed else handed_by
         packet, hop = end.packet, end.hop
     return Fate(Outcome.SILENT, hop.to.node, packet, crossed=crossed, unresolved=True)
 
 
 def answer_returns(world: World, sender: str, fate: Fate) -> bool:
-    """Whether an answer to a delivered packet finds its way back to who sent it."""
-    reply = Packet(fate.packet.destination, fate.packet.source, fate.packet.protocol, answer=True)
+    """Whether an answer to a delivered packet finds its way back to who sent it.
+
+    Where a host changed an address on the way, the answer has to pass it to be known for what it is.
+    """
+    restored = (fate.handed_by, fate.asked) if fate.handed_by and fate.asked else None
+    reply = Packet(
+        fate.packet.destination, fate.packet.source, fate.packet.protocol, answer=True, restored=restored
+    )
     hop = world.hop(fate.node, reply.destination)
     if hop is None:
         return False
     back = travel(world, reply, hop)
-    return back.outcome is Outcome.DELIVERED and back.node == (fate.translated_by or sender)
+    if back.outcome is not Outcome.DELIVERED or back.node != (fate.translated_by or sender):
+        return False
+    return not fate.handed_by or fate.handed_by in (*back.crossed, back.node)
 
 
 def _isolated(hop: Hop) -> bool:
@@ -104,7 +73,7 @@ def _from_absent_host(world: World, hop: Hop) -> bool:
     return bool(network and not hop.by.port and not world.properties[network.mode].presence)
 
 
-def _decide(world: World, packet: Packet, hop: Hop) -> Fate | _Step:
+def _decide(world: World, packet: Packet, hop: Hop) -> Fate | Step:
     node = hop.to.node
     host = world.topology.hosts.get(node)
     if host:
@@ -119,7 +88,7 @@ def _decide(world: World, packet: Packet, hop: Hop) -> Fate | _Step:
     return _forward(world, node, packet, way)
 
 
-def _forward(world: World, node: str, packet: Packet, way: tuple[Interface, IPAddress]) -> Fate | _Step:
+def _forward(world: World, node: str, packet: Packet, way: tuple[Interface, IPAddress]) -> Fate | Step:
     """Hand a packet on as any router does (RFC 1812, 5.3.1 and 4.2.3.2; RFC 8200, 3)."""
     out, next_hop = way
     if packet.ttl <= 1:
@@ -129,39 +98,29 @@ def _forward(world: World, node: str, packet: Packet, way: tuple[Interface, IPAd
     to = world.owner(out.lan, next_hop)
     if to is None:
         return Fate(Outcome.SILENT, node, packet, unresolved=True)
-    return _Step(replace(packet, ttl=packet.ttl - 1), Hop(out, to))
+    return Step(replace(packet, ttl=packet.ttl - 1), Hop(out, to))
 
 
 def _error(world: World, node: str, packet: Packet, error: str) -> Fate:
     """End in an ICMP error, which comes from the address that its sender has towards the source."""
     way = world.way(node, packet.source)
-    source = _address_towards(*way) if way else None
+    source = source_towards(*way) if way else None
     return Fate(Outcome.REJECTED, node, packet, error=error, error_from=source)
 
 
-def _address_towards(out: Interface, next_hop: IPAddress) -> IPAddress | None:
-    """Return the address that a node uses on an interface, if it is beyond doubt."""
-    own = out.on_link(next_hop)
-    candidates = [a for a in out.addresses if a.version == next_hop.version]
-    if own and (family_of(own).version == 4 or len(candidates) == 1):
-        return own.ip
-    return candidates[0].ip if len(candidates) == 1 else None
-
-
-source_towards = _address_towards
-
-
-def _host(world: World, host: Host, packet: Packet, hop: Hop) -> Fate | _Step:
+def _host(world: World, host: Host, packet: Packet, hop: Hop) -> Fate | Step:
     into = hop.to
     if into.network and not world.properties[into.network.mode].presence:
         return Fate(Outcome.SILENT, host.name, packet)
-    forwarded = _by_forward(world, host, packet, into)
+    if not _believable(world, host, packet, into):
+        return Fate(Outcome.SILENT, host.name, packet)
+    forwarded = by_forward(world, host, packet, into)
     if forwarded:
         return forwarded
     if packet.destination in world.own_addresses[host.name]:
         return _local(world, host, packet, hop)
     way = world.way(host.name, packet.destination)
-    if into.network is None and not world.forwards_for(into):
+    if into.network is None and not world.forwards_for(into, family_of(packet.destination)):
         return Fate(Outcome.SILENT, host.name, packet)
     if way is None:
         if into.network:
@@ -171,10 +130,23 @@ def _host(world: World, host: Host, packet: Packet, hop: Hop) -> Fate | _Step:
         step = _forward(world, host.name, packet, way)
         early = isinstance(step, Fate) and step.error in ("ttl-exceeded", "frag-needed")
         return step if early and isinstance(step, Fate) else _denied(world, packet, into, way[0])
+    if packet.restored and packet.restored[0] == host.name:
+        packet = replace(packet, source=packet.restored[1])
     step = _forward(world, host.name, packet, way)
     if isinstance(step, Fate) or packet.answer:
         return step
-    return _translate(world, step, into)
+    return translate(world, step, into)
+
+
+def _believable(world: World, host: Host, packet: Packet, into: Interface) -> bool:
+    """Whether a source can be where it claims to be, as far as the host's own networks tell.
+
+    It is not where a VM on two networks answers by one of them under its address on the other.
+    """
+    if into.network:
+        return any(packet.source in subnet for subnet in into.network.subnets)
+    private = (n for n in host.networks.values() if world.properties[n.mode].presence)
+    return not any(packet.source in subnet for network in private for subnet in network.subnets)
 
 
 def _local(world: World, host: Host, packet: Packet, hop: Hop) -> Fate:
@@ -238,56 +210,3 @@ def _refusal(world: World, node: str, packet: Packet, network: Network) -> Fate:
     if network.deny == "drop":
         return Fate(Outcome.SILENT, node, packet)
     return _error(world, node, packet, "admin-prohibited")
-
-
-def _translate(world: World, step: _Step, into: Interface) -> _Step:
-    """Give a packet that leaves a private network by its uplink the uplink's address."""
-    network = into.network
-    leaves = step.hop.by.network is None
-    if not (network and leaves) or world.properties[network.mode].public:
-        return step
-    source = _address_towards(step.hop.by, next_hop_address(step))
-    fallback = step.hop.by.address(family_of(step.packet.destination))
-    address = source or (fallback.ip if fallback else step.packet.source)
-    return replace(step, packet=replace(step.packet, source=address), translated=True)
-
-
-def next_hop_address(step: _Step) -> IPAddress:
-    """Return the address, of the packet's family, that the next frame was resolved for."""
-    if any(step.packet.destination == a.ip for a in step.hop.to.addresses):
-        return step.packet.destination
-    family = family_of(step.packet.destination)
-    on_link = [a.ip for a in step.hop.to.addresses if family_of(a) is family and step.hop.by.on_link(a.ip)]
-    return on_link[0] if on_link else step.packet.destination
-
-
-def _by_forward(world: World, host: Host, packet: Packet, into: Interface) -> _Step | None:
-    """Hand a packet to a forwarded port to its VM."""
-    for network in host.networks.values():
-        inside = into.network is network and not network.port_isolation
-        uplink = host.nics.get(network.uplink)
-        if uplink is None or not (inside or (into.network is None and into.nic == uplink.name)):
-            continue
-        if packet.answer or all(packet.destination != a.ip for a in uplink.addresses):
-            continue
-        for forward in network.forwards:
-            if (forward.protocol, forward.port) == (packet.protocol, packet.port):
-                return _to_vm(world, network, packet, forward.to, forward.to_port, inside)
-    return None
-
-
-def _to_vm(world: World, network: Network, packet: Packet, vm: str, port: int, inside: bool) -> _Step | None:
-    target = next(i for i in world.interfaces[vm] if i.network is network)
-    side = next(i for i in world.interfaces[network.host] if i.network is network)
-    family = family_of(packet.destination)
-    address, own = target.address(family), side.address(family)
-    if address is None or own is None:
-        return None
-    changed = replace(
-        packet,
-        destination=address.ip,
-        port=port,
-        ttl=packet.ttl - 1,
-        source=own.ip if inside else packet.source,
-    )
-    return _Step(changed, Hop(side, target), translated=inside)

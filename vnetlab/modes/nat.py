@@ -28,7 +28,8 @@ leave untranslated. Flows to the host's own addresses and within the network are
 
 A forward works for whoever comes in by the uplink, for the VMs of the same network (then the VM sees the
 host's address on the network as the source, or its answer would go straight to the asker) and for the host.
-It gives no way to the VM's own address and port.
+A VM on other networks too sees the host's address whoever asks: its answer might leave by another of them.
+A forward gives no way to the VM's own address and port.
 
 ## Often got wrong
 
@@ -149,6 +150,7 @@ def _forward(context: Context, forward: Forward, target: IPAddress, outside: lis
     about = f"{network.name}: forward {forward.protocol} {forward.port} to {forward.to}"
     return Rules(
         dstnat=(NftRule(f"iifname {devices(entries)} {match} dnat {ip} to {socket}", about),),
+        srcnat=_back_this_way(context, forward, target),
         dstnat_local=(NftRule(f"{match} dnat {ip} to {socket}", f"{about}, from the host"),),
         forward=(
             NftRule(
@@ -168,6 +170,20 @@ def _forward(context: Context, forward: Forward, target: IPAddress, outside: lis
                     ),
                 )
             ),
+        ),
+    )
+
+
+def _back_this_way(context: Context, forward: Forward, target: IPAddress) -> tuple[NftRule, ...]:
+    """Return the rule that keeps answers of a VM on several networks from leaving by another one."""
+    if forward.to not in context.elsewhere:
+        return ()
+    ip = IP[family_of(target)]
+    return (
+        NftRule(
+            f'oifname "{context.device}" ct status dnat {ip} daddr {target} '
+            f"{forward.protocol} dport {forward.to_port} masquerade",
+            f"{context.network.name}: {forward.to} is on other networks too, and is to answer by this one",
         ),
     )
 

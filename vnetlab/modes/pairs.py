@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special
-from vnetlab.modes.journey import Packet, travel
+from vnetlab.modes.journey import travel
 from vnetlab.modes.labels import label_for
+from vnetlab.modes.packet import Packet
 from vnetlab.modes.promise import every_kind, own_address
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
@@ -14,7 +15,7 @@ from vnetlab.topology.model import Family, family_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vnetlab.modes.journey import Fate
+    from vnetlab.modes.packet import Fate
     from vnetlab.modes.promise import Label
     from vnetlab.modes.world import Interface, World
     from vnetlab.topology.model import IPAddress

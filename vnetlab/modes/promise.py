@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special
-from vnetlab.modes.journey import Packet, answer_returns, source_towards, travel
+from vnetlab.modes.journey import answer_returns, travel
+from vnetlab.modes.packet import Packet
+from vnetlab.modes.rewriting import source_towards
 from vnetlab.topology.model import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vnetlab.modes.journey import Fate
+    from vnetlab.modes.packet import Fate
     from vnetlab.modes.world import Hop, Interface, World
     from vnetlab.topology.model import IPAddress, Network
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Seen, Special
-from vnetlab.modes.journey import Fate, Packet
+from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import BROADCAST_MAC, first_hop, resolution
 from vnetlab.modes.promise import ECHO, SINK, Kind, Label, flow_of, from_fate
 from vnetlab.modes.world import Hop

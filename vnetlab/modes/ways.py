@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
-from vnetlab.modes.journey import Packet, travel
+from vnetlab.modes.journey import travel
+from vnetlab.modes.packet import Packet
 from vnetlab.modes.pairs import first_hop
 from vnetlab.modes.promise import ANSWERED, ECHO, SINK, UDP, Label, from_fate, own_address, promised
 from vnetlab.modes.scopes import label, outsiders, ports_of

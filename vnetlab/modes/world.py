@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vnetlab.topology.model import Host, Machine, Vm, family_of
+from vnetlab.topology.model import Family, Host, Machine, Vm, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vnetlab.modes.base import Properties
     from vnetlab.topology.model import (
-        Family,
         IPAddress,
         IPInterface,
         Lan,
@@ -182,10 +181,17 @@ class World:
             for address in interface.addresses
         )
 
-    def forwards_for(self, nic: Interface) -> bool:
-        """Whether a host routes at all what comes in by a NIC: it is the uplink of a network."""
-        host = self.topology.hosts[nic.node]
-        return any(n.uplink == nic.nic and self.properties[n.mode].presence for n in host.networks.values())
+    def forwards_for(self, nic: Interface, family: Family) -> bool:
+        """Whether a host routes at all what comes in by a NIC.
+
+        It does where the NIC is the uplink of a network. In IPv6 a host is a router or it is none, on all of
+        its interfaces (RFC 4861, 6.2.2).
+        """
+        networks = self.topology.hosts[nic.node].networks.values()
+        present = [n for n in networks if self.properties[n.mode].presence]
+        if family is Family.IPV6:
+            return any(family in n.families() for n in present)
+        return any(n.uplink == nic.nic for n in present)
 
     def source_port(self, node: str) -> int:
         """Return a source port for the node's next flow, so that no two share a conntrack entry."""

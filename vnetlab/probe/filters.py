@@ -53,14 +53,6 @@ def _any_of(values: list[int]) -> list[Instruction]:
     return [*found, (RETURN, 0, 0, 0), (RETURN, 0, 0, WHOLE)]
 
 
-def only_ethertype(ethertype: bytes) -> list[Instruction]:
-    """Return a program that accepts frames of one ethertype."""
-    value = int.from_bytes(ethertype, "big")
-    return [
-        (LOAD_HALF, 0, 0, 12), (JUMP_EQUAL, 0, 1, value), (RETURN, 0, 0, WHOLE), (RETURN, 0, 0, 0)
-    ]  # fmt: skip
-
-
 def attach(sock: socket.socket, program: list[Instruction]) -> None:
     """Attach a program to a socket (`struct sock_fprog` of linux/filter.h). Raises OSError."""
     code = b"".join(pack("HBBI", *instruction) for instruction in program)

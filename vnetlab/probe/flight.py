@@ -60,6 +60,17 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Exit:
+    """A subnet or route of a guest."""
+
+    prefix: bytes
+    length: int
+    nic: str
+    mac: bytes = b""
+    """Of the next hop; empty where the prefix is on the link."""
+
+
+@dataclass(frozen=True, slots=True)
 class Station:
     """A place where sockets are opened."""
 
@@ -73,8 +84,10 @@ class Station:
     """Addresses that shots resolve here; requests for any others are no business of the flight."""
     groups: tuple[bytes, ...] = ()
     """Multicast groups that it has to join to be told of them (hosts only)."""
-    prefixes: tuple[tuple[bytes, int], ...] = ()
+    exits: tuple[Exit, ...] = ()
     """Where a guest may send to: its own subnets and routes."""
+    neighbours: tuple[tuple[str, bytes, bytes], ...] = ()
+    """NIC, address and MAC of a guest's neighbours, where it has several NICs to answer by."""
     captures: bool = True
     """Frames are captured at its points; a host does without where nothing asks for them."""
 

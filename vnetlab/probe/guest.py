@@ -1,16 +1,20 @@
-"""The Scapy guest: the machine behind a tap, for as long as the probe holds the tap's other end.
+"""The guest: the machine behind a tap, for as long as the probe holds the tap's other end.
 
-It answers what a machine with these addresses answers, and nothing else: ARP, neighbour
-solicitations, echo, TCP connects and UDP, for frames that its NIC takes. Answers go back to the
-MAC that asked, if the guest has a route to the address that asked.
+It answers what a machine with these addresses answers, and nothing else: ARP, neighbour solicitations, echo,
+TCP connects and UDP, for frames that its NIC takes. Answers are addressed to the MAC that asked; where the
+guest's routes lead out of another NIC, `tap` sends them there.
 """
 
 from __future__ import annotations
 
 from struct import pack, unpack_from
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from vnetlab.probe.exits import way_out
 from vnetlab.probe.frames import ANSWER, ARP_ETHERTYPE, ETHERTYPES, WANTED, advertisement, finish
+
+if TYPE_CHECKING:
+    from vnetlab.probe.flight import Exit
 
 ICMP, TCP, UDP, ICMP6, FRAGMENT = 1, 6, 17, 58, 44
 CHECKSUM_AT = {ICMP: 2, TCP: 16, UDP: 6, ICMP6: 2}
@@ -37,7 +41,7 @@ class Guest:
         mac: bytes,
         resolved: tuple[bytes, ...],
         addresses: tuple[bytes, ...],
-        prefixes: tuple[tuple[bytes, int], ...],
+        exits: tuple[Exit, ...],
         open_ports: frozenset[tuple[int, int]],
         nonce: int,
     ) -> None:
@@ -47,7 +51,7 @@ class Guest:
         self._mac = mac
         self._resolved = resolved
         self._addresses = addresses
-        self._prefixes = prefixes
+        self._exits = exits
         self._open = open_ports
         self._nonce = nonce
         self._pieces: dict[tuple[bytes, bytes, int, int], dict[int, tuple[bytes, bool]]] = {}
@@ -69,7 +73,7 @@ class Guest:
             return []
         if packet.protocol == ICMP6 and packet.body[0] == 135:
             return self._solicited(packet, asker)
-        if packet.destination not in self._addresses or not self._routes(packet.source):
+        if packet.destination not in self._addresses or not way_out(self._exits, packet.source):
             return []
         return [asker + self._mac + answer for answer in self._served(packet)]
 
@@ -123,14 +127,6 @@ class Guest:
             if not part:
                 return None
         return None
-
-    def _routes(self, address: bytes) -> bool:
-        value = int.from_bytes(address, "big")
-        bits = len(address) * 8
-        return any(
-            len(prefix) == len(address) and (value ^ int.from_bytes(prefix, "big")) >> (bits - length) == 0
-            for prefix, length in self._prefixes
-        )
 
     def _served(self, packet: Packet) -> list[bytes]:
         if packet.protocol == UDP:

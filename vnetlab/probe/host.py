@@ -13,6 +13,7 @@ from functools import partial
 from struct import Struct, pack
 from typing import TYPE_CHECKING
 
+from vnetlab.probe.counters import has_carrier
 from vnetlab.probe.frames import Frames, gratuitous
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.posts import DONTWAIT, HEADERS, FilteredCapture, Notes, Readers, enlarge
@@ -93,7 +94,9 @@ class HostPost:
     def announce(self) -> None:
         """Say on each segment where the host is."""
         for point in self._points:
-            for address in point.addresses[:1] if point.announces else ():
+            # A device without carrier, such as a bridge without VMs, would count it as dropped.
+            heard = point.announces and has_carrier(point.device)
+            for address in point.addresses[:1] if heard else ():
                 self._announcer.sendto(gratuitous(point.mac, address), (point.device, 0))
 
     def readers(self) -> Readers:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from vnetlab import names
+from vnetlab.probe.exits import exits_of, neighbours
 from vnetlab.probe.flight import Kind, Point, Role, Station
 from vnetlab.topology.model import Host, Machine, Vm
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vnetlab.guarantees import Flow
-    from vnetlab.topology.model import IPInterface, Nic, Route, Topology
+    from vnetlab.topology.model import IPInterface, Nic, Topology
 
 BROADCAST_MAC = b"\xff" * 6
 PORTS = "ports:"
@@ -101,8 +102,10 @@ class Places:
                 Point(names.port(node, n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
                 for n in found.nics
             )
-            prefixes = _prefixes(found.nics, found.routes)
-            return Station(node, found.host, Role.GUEST, points, wanted, prefixes=prefixes)
+            macs = neighbours(self._topology, found.nics) if len(found.nics) > 1 else {}
+            exits = exits_of(found.nics, found.routes, macs)
+            known = tuple((nic, address.packed, mac) for (nic, address), mac in macs.items())
+            return Station(node, found.host, Role.GUEST, points, wanted, exits=exits, neighbours=known)
         points = tuple(
             Point(names.nic_device(n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
             for n in found.nics
@@ -134,12 +137,6 @@ def _host_points(host: Host) -> tuple[Point, ...]:
 
 def _packed(addresses: Iterable[IPInterface]) -> tuple[bytes, ...]:
     return tuple(a.ip.packed for a in addresses)
-
-
-def _prefixes(nics: Iterable[Nic], routes: Iterable[Route]) -> tuple[tuple[bytes, int], ...]:
-    networks = [a.network for nic in nics for a in nic.addresses]
-    networks += [route.prefix for route in routes]
-    return tuple((n.network_address.packed, n.prefixlen) for n in networks)
 
 
 @cache

@@ -226,9 +226,10 @@ class PortsPost:
         self._reader = reader
         self._notes = notes
         self._macs = {point.device: point.mac for point in station.points}
-        # of all devices at once: bind() takes one only
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        filters.attach(self._socket, filters.only_ethertype(CONTROL_ETHERTYPE))
+        # Of all devices at once: bind() takes one only. And of this one protocol: a bridge hands frames for
+        # its group to the port's own stack, where one that nobody takes counts as dropped.
+        ethertype = int.from_bytes(CONTROL_ETHERTYPE, "big")
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         # past the filters of the port: the control is about the NIC behind it
         self._socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)

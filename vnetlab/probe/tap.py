@@ -13,8 +13,9 @@ from struct import pack
 from typing import TYPE_CHECKING
 
 from vnetlab.probe.bridging import is_forwarding
-from vnetlab.probe.frames import Frames, gratuitous
-from vnetlab.probe.guest import TCP, UDP, Guest
+from vnetlab.probe.exits import way_out
+from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
+from vnetlab.probe.guest import ICMP6, TCP, UDP, Guest
 
 if TYPE_CHECKING:
     from vnetlab.probe.flight import Listener, Point, Shot, Station
@@ -25,6 +26,10 @@ TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 FRAME_BYTES = 65_550
 READY_SECONDS = 5.0
+ADVERTISED = 136
+"""ICMPv6 type of a neighbour advertisement (RFC 4861 section 4.4)."""
+_DESTINATIONS = {ETHERTYPES[4]: (30, 4), ETHERTYPES[6]: (38, 16)}
+"""Offset and length of the destination in a frame, by ethertype."""
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
@@ -60,13 +65,15 @@ class GuestPost:
         self._reader = reader
         self._notes = notes
         self._taps: dict[str, tuple[int, Point, Guest]] = {}
+        self._exits = station.exits
+        self._macs = {(nic, address): mac for nic, address, mac in station.neighbours}
         open_ports = frozenset(
             (_PROTOCOLS[one.protocol], one.port) for one in listeners if one.station == station.name
         )
         every = tuple(a for point in station.points for a in point.addresses)
         try:
             for point in station.points:
-                guest = Guest(point.mac, point.addresses, every, station.prefixes, open_ports, frames.nonce)
+                guest = Guest(point.mac, point.addresses, every, station.exits, open_ports, frames.nonce)
                 self._taps[point.labels[0]] = (open_tap(point.device), point, guest)
             for point in station.points:
                 _wait_forwarding(point.device)
@@ -100,9 +107,24 @@ class GuestPost:
                 if sighting is not None:
                     self._notes.sightings.append(sighting)
                 for answer in guest.answers(frame):
-                    os.write(descriptor, answer)
+                    self._leave(label, answer)
         except BlockingIOError:
             return
+
+    def _leave(self, label: str, answer: bytes) -> None:
+        """Send an answer by the NIC that the guest's routes say, or back where its question came from.
+
+        ARP and neighbour advertisements belong to the link of the question.
+        """
+        at, size = _DESTINATIONS.get(answer[12:14], (0, 0))
+        out = way_out(self._exits, answer[at : at + size]) if size and self._macs else None
+        if out is None or out.nic == label or (answer[20] == ICMP6 and answer[54] == ADVERTISED):
+            os.write(self._taps[label][0], answer)
+            return
+        mac = out.mac or self._macs.get((out.nic, answer[at : at + size]))
+        if mac:
+            descriptor, point, _ = self._taps[out.nic]
+            os.write(descriptor, mac + point.mac + answer[12:])
 
     def lost(self) -> int:
         """Return nothing: a tap's losses are counted by its device."""

@@ -63,7 +63,7 @@ def _verdict(verdict: Verdict) -> JsonObject:
         "network": guarantee.network,
         "source": guarantee.source,
         "destination": guarantee.destination,
-        "flow": _flow(guarantee.flow),
+        "flow": flow_object(guarantee.flow),
         "expected": str(guarantee.expected),
         "observed": None if verdict.observed is None else str(verdict.observed),
         "verdict": str(verdict.kind),
@@ -73,7 +73,8 @@ def _verdict(verdict: Verdict) -> JsonObject:
     }
 
 
-def _flow(flow: Flow) -> JsonObject:
+def flow_object(flow: Flow) -> JsonObject:
+    """Return a flow as every format of `--json` shows it."""
     source = flow.source_address
     return {
         "family": str(flow.family),

@@ -1,0 +1,203 @@
+"""A State read back from the kernel: what was made, and what was not made by us too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vnetlab import names, plan
+from vnetlab.compile import compile_topology
+from vnetlab.kernel.agent import Agent
+from vnetlab.kernel.apply import apply
+from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read_tables import tables
+from vnetlab.kernel.ready import wait_ready
+from vnetlab.modes import guarantees_for
+from vnetlab.predict.matrix import predict
+from vnetlab.state import Namespace, State, Veth
+from vnetlab.topology.model import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.kernel.spaces import Spaces
+
+pytestmark = pytest.mark.kernel
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+FILES = sorted(p for p in TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".graphml"))
+TWO_HUBS = """
+name: X-hubs
+segments: {lan: {subnets: [192.0.2.0/24]}}
+hosts:
+  h1: {nics: {eth0: lan}, networks: {n: {mode: host-only, subnets: [10.1.0.0/24]}}, vms: {a: n, b: n}}
+  h2: {nics: {eth0: lan}, networks: {n: {mode: host-only, subnets: [10.2.0.0/24]}}, vms: {c: n, d: n}}
+"""
+
+
+LISTING = """table inet t { # handle 1
+  set s {
+    type inet_service
+    elements = { 22,
+                 80 }
+  }
+
+  map m {
+    type inet_service : verdict
+    elements = { 22 comment "a, b" : accept, 80 : drop }
+  }
+
+  set by_time {
+    type ipv4_addr
+    flags dynamic,timeout
+  }
+
+  chain c {
+    comment "what for"
+    type filter hook input priority filter + 5; policy drop;
+    tcp dport @s counter packets 1 bytes 60 accept comment "by set"
+    counter name "n" drop
+  }
+}
+table ip empty {
+}
+"""
+
+
+def up(state: State) -> Iterator[Agent]:
+    with Agent(None) as agent:
+        agent.call(apply, plan.build(state))
+        agent.call(wait_ready, state)
+        yield agent
+
+
+def nodes(state: State) -> tuple[Node, ...]:
+    return tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
+
+
+def rules_by_chain(namespace: Namespace) -> dict[tuple[str, str], list[str]]:
+    return {
+        (table.family, chain.name): [rule.comment for rule in chain.rules]
+        for table in namespace.tables
+        for chain in table.chains
+    }
+
+
+def run_in(spaces: Spaces, job: tuple[str, str]) -> None:
+    """Run a shell command in a node's namespace."""
+    node, command = job
+    with spaces.inside(node):
+        subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_what_is_present_is_what_was_desired(file: Path) -> None:
+    topology = Topology.load(file)
+    desired = compile_topology(topology)
+    for agent in up(desired):
+        present = agent.call(read, nodes(desired))
+    assert sorted(n.name for n in present.namespaces) == sorted(n.name for n in desired.namespaces)
+    for wanted in desired.namespaces:
+        found = present.namespace(wanted.name)
+        assert found.kind == wanted.kind
+        assert set(found.links) == set(wanted.links)
+        assert set(found.addresses) == set(wanted.addresses)
+        assert set(found.routes) == set(wanted.routes)
+        assert rules_by_chain(found) == rules_by_chain(wanted)
+        assert found.beyond == ()
+    guarantees = guarantees_for(topology)
+    assert predict(topology, present, guarantees) == predict(topology, desired, guarantees)
+
+
+def test_ends_of_equal_index_are_told_apart() -> None:
+    """Two hosts whose ports have the same indices: only the kernel's namespace numbers tell."""
+    topology = Topology.parse(TWO_HUBS, "X-hubs.yaml")
+    desired = compile_topology(topology)
+    for agent in up(desired):
+        present = agent.call(read, nodes(desired))
+    for name in topology.vms:
+        link = present.namespace(name).link("eth0")
+        assert isinstance(link, Veth)
+        assert (link.peer_namespace, link.peer) == (topology.vms[name].host, names.port(name, "eth0"))
+
+
+@pytest.fixture
+def hubs() -> Iterator[tuple[Agent, State]]:
+    desired = compile_topology(Topology.parse(TWO_HUBS, "X-hubs.yaml"))
+    for agent in up(desired):
+        yield agent, desired
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("ip rule add to 10.9.0.0/16 table 99", "policy rule"),
+        ("ip route add blackhole 10.9.0.0/16", "route to 10.9.0.0/16"),
+        ("ip link add x type bridge stp_state 1 mcast_snooping 0", "x has stp on"),
+        ("bridge link set dev {port} hairpin on", "has hairpin on"),
+        ("nft 'table ip x {{ flags dormant; }}'", "dormant"),
+    ],
+)
+def test_what_a_state_has_no_word_for_is_told(hubs: tuple[Agent, State], command: str, told: str) -> None:
+    agent, desired = hubs
+    agent.call(run_in, ("h1", command.format(port=names.port("a", "eth0"))))
+    (found,) = agent.call(read, nodes(desired)).namespace("h1").beyond
+    assert told in found
+
+
+def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:
+    agent, desired = hubs
+    before: Any = agent.call(read, nodes(desired)).namespace("h1")
+    port = names.port("a", "eth0")
+    commands = (
+        f"ip link set {port} down; bridge link set dev {port} isolated on;"
+        "ip addr add 10.7.0.1/24 dev eth0; ip route add 10.8.0.0/16 via 10.7.0.2;"
+        "ip neigh add 10.7.0.2 lladdr 02:00:00:00:00:07 nud permanent dev eth0;"
+        "echo 2 > /proc/sys/net/ipv4/conf/eth0/rp_filter;"
+        "nft 'table ip x { chain c { type filter hook input priority 5; tcp dport 22 counter drop; }; }'"
+    )
+    agent.call(run_in, ("h1", commands))
+    after: Any = agent.call(read, nodes(desired)).namespace("h1")
+    assert (after.link(port).up, after.link(port).isolated) == (False, True)
+    assert [str(a.address) for a in set(after.addresses) - set(before.addresses)] == ["10.7.0.1/24"]
+    assert [str(r.via) for r in set(after.routes) - set(before.routes)] == ["10.7.0.2"]
+    assert [n.mac for n in after.neighbours] == ["02:00:00:00:00:07"]
+    assert {s.value for s in set(after.sysctls) - set(before.sysctls)} == {"2"}
+    assert after.tables[-1].chains[0].rules[0].text == "tcp dport 22 drop"
+
+
+def test_a_listing_is_taken_apart() -> None:
+    first, second = tables(LISTING)
+    (chain,) = first.chains
+    assert (first.family, second.name, second.chains) == ("inet", "empty", ())
+    assert chain.hook == "type filter hook input priority filter + 5; policy drop;"
+    assert [(s.name, s.kind, s.type, s.elements) for s in first.sets] == [
+        ("s", "set", "inet_service", ("22", "80")),
+        ("m", "map", "inet_service : verdict", ("22 : accept", "80 : drop")),
+    ]
+    assert [(rule.text, rule.comment) for rule in chain.rules] == [
+        ("tcp dport @s accept", "by set"),
+        ('counter name "n" drop', ""),
+    ]
+
+
+def test_an_ordinary_user_reads_too(ordinary_user: list[str]) -> None:
+    done = subprocess.run([*ordinary_user, __file__], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("same\n", 0), done.stderr
+
+
+def main() -> None:
+    """Read a lab back, for the test above."""
+    desired = compile_topology(Topology.parse(TWO_HUBS, "X-user.yaml"))
+    for agent in up(desired):
+        present = agent.call(read, nodes(desired))
+    same = all(set(present.namespace(n.name).links) == set(n.links) for n in desired.namespaces)
+    sys.stdout.write("same\n" if same else "different\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What is there: a State read back from the kernel, without knowing what was wanted.
+
+Runs inside a lab (see agent.py). Of the settings it reads those that say what becomes of packets. What the
+kernel makes by itself (link-local addresses, connected routes, `lo`) is left out, as in a desired State.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vnetlab.errors import KernelError
+from vnetlab.kernel import nftables, read_messages, read_peers, read_tables
+from vnetlab.kernel.netlink import Netlink
+from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.kernel.read_messages import Found
+    from vnetlab.kernel.spaces import Spaces
+    from vnetlab.state import Address, Neighbour, NftTable
+
+SEGMENT = "segment:"
+_DEVICE_SETTINGS = {
+    "ipv4": (
+        "forwarding",
+        "rp_filter",
+        "accept_local",
+        "route_localnet",
+        "proxy_arp",
+        "arp_filter",
+        "arp_ignore",
+    ),
+    "ipv6": ("forwarding", "force_forwarding", "disable_ipv6", "accept_ra", "hop_limit"),
+}
+_SETTINGS = (
+    "net/ipv4/icmp_echo_ignore_all",
+    "net/ipv6/icmp/echo_ignore_all",
+    "net/ipv4/ip_default_ttl",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+    "net/bridge/bridge-nf-call-arptables",
+)
+_LOOPBACK = "lo"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the lab, of which the kernel knows no more than the namespace."""
+
+    name: str
+    kind: str
+    """``host``, ``vm`` or ``machine``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    links: tuple[Found, ...]
+    addresses: tuple[Address, ...]
+    neighbours: tuple[Neighbour, ...]
+    routes: tuple[StaticRoute, ...]
+    sysctls: tuple[Sysctl, ...]
+    tables: tuple[NftTable, ...]
+    beyond: tuple[str, ...]
+
+
+def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
+    """Return the State of every namespace of the lab: segments, then the nodes in their order.
+
+    Raises KernelError, and FeatureUnavailable where libnftables is missing.
+    """
+    kinds = {node.name: node.kind for node in nodes}
+    names = spaces.names()
+    ordered = [name for name in names if name.startswith(SEGMENT)]
+    ordered += [name for name in kinds if name in names]
+    ordered += [name for name in names if name not in kinds and not name.startswith(SEGMENT)]
+    contents = {}
+    for name in ordered:
+        with spaces.inside(name):
+            contents[name] = _contents(name)
+    try:
+        peers = read_peers.pairs(spaces, ((name, link) for name in ordered for link in contents[name].links))
+    except OSError as error:
+        raise KernelError(f"reading the ends of veth pairs: {error.strerror}") from error
+    return State(
+        tuple(
+            _namespace(
+                name, "segment" if name.startswith(SEGMENT) else kinds.get(name, "machine"), found, peers
+            )
+            for name, found in contents.items()
+        )
+    )
+
+
+def _contents(name: str) -> _Contents:
+    with Netlink() as netlink:
+        links = [read_messages.link(body) for body in _dump(netlink, read_messages.GET_LINKS)]
+        names = {link.index: link.name for link in links}
+        addresses = [read_messages.address(b, names) for b in _dump(netlink, read_messages.GET_ADDRESSES)]
+        routes = [read_messages.route(b, names) for b in _dump(netlink, read_messages.GET_ROUTES)]
+        entries = [read_messages.neighbour(b, names) for b in _dump(netlink, read_messages.GET_NEIGHBOURS)]
+        rules = [read_messages.rule(b) for b in _dump(netlink, read_messages.GET_RULES)]
+    listing = nftables.ruleset()
+    odd = [text for link in links for text in link.oddities]
+    odd += [route for route in routes if isinstance(route, str)]
+    odd += [rule for rule in rules if rule]
+    odd += ["a dormant nftables table"] if read_tables.dormant(listing) else []
+    macs = {link.name: link.mac for link in links}
+    return _Contents(
+        tuple(link for link in links if link.name != _LOOPBACK),
+        tuple(a for a in addresses if a.device != _LOOPBACK and not _is_automatic(a, macs.get(a.device, ""))),
+        tuple(entry for entry in entries if entry and entry.device != _LOOPBACK),
+        tuple(route for route in routes if isinstance(route, StaticRoute)),
+        tuple(_settings([link.name for link in links])),
+        read_tables.tables(listing),
+        tuple(odd),
+    )
+
+
+def _dump(netlink: Netlink, kind: int) -> Iterator[memoryview]:
+    return (body for _, body in netlink.dump(read_messages.dump(kind)))
+
+
+def _is_automatic(address: Address, mac: str) -> bool:
+    """Tell the link-local address that a device makes of its MAC (RFC 4291, appendix A)."""
+    own = address.address
+    if own.version == 4 or not own.is_link_local or not mac:
+        return False
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
+    return own.packed[8:] == identifier
+
+
+def _settings(devices: list[str]) -> Iterator[Sysctl]:
+    for key in _SETTINGS:
+        yield from _setting(key)
+    for family, settings in _DEVICE_SETTINGS.items():
+        for device in ("all", "default", *devices):
+            for name in settings:
+                yield from _setting(f"net/{family}/conf/{device}/{name}")
+
+
+def _setting(key: str) -> Iterator[Sysctl]:
+    try:
+        yield Sysctl(key, Path("/proc/sys", key).read_text().strip())
+    except FileNotFoundError:  # a kernel without it behaves as if it were off
+        return
+    except OSError as error:
+        raise KernelError(f"sysctl {key}: {error.strerror}") from error
+
+
+def _namespace(
+    name: str, kind: str, found: _Contents, peers: dict[read_peers.End, read_peers.End]
+) -> Namespace:
+    names = {link.index: link.name for link in found.links}
+    return Namespace(
+        name,
+        kind,
+        tuple(_link(name, link, names, peers) for link in found.links),
+        found.addresses,
+        found.neighbours,
+        found.routes,
+        found.sysctls,
+        found.tables,
+        found.beyond,
+    )
+
+
+def _link(
+    space: str, found: Found, names: dict[int, str], peers: dict[read_peers.End, read_peers.End]
+) -> Link:
+    master = names.get(found.master, "")
+    peer = peers.get((space, found.name))
+    name, altname, mac, mtu = found.name, found.altname, found.mac, found.mtu
+    if found.kind == "veth" and peer:
+        return Veth(
+            name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up,
+            peer_namespace=peer[0], peer=peer[1],
+        )  # fmt: skip
+    kind = {"bridge": Bridge, "tun": Tap}.get(found.kind, Link)
+    return kind(
+        name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up
+    )

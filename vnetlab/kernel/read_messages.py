@@ -1,0 +1,161 @@
+"""Answers of rtnetlink dumps as values of a State. Only decoding: asking is read.py's.
+
+Numbers are those of linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, fib_rules.h and net_namespace.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING
+
+from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
+from vnetlab.state import Address, Neighbour, StaticRoute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vnetlab.topology.model import IPAddress
+
+GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30, 34
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
+_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg, and struct fib_rule_hdr
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg
+_NUMBER = struct.Struct("=I")
+_FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEIGHBOURS: _NEIGHBOUR}
+
+_IFF_UP = 0x1
+_NUD_PERMANENT = 0x80
+_MAIN, _BY_KERNEL, _UNICAST = 254, 2, 1
+_OWN_RULES = (0, 32766, 32767)
+_NOTHING = memoryview(b"")
+
+_BRIDGE_OFF = {5: "stp", 7: "VLAN filtering", 23: "multicast snooping", 36: "calls of iptables",
+               37: "calls of ip6tables", 38: "calls of arptables"}  # fmt: skip
+_PORT_FLAGS = {4: ("hairpin", 0), 8: ("learning", 1), 9: ("unicast flooding", 1), 10: ("proxy ARP", 0),
+               27: ("multicast flooding", 1), 30: ("broadcast flooding", 1)}  # fmt: skip
+_PORT_STATE, _PORT_FORWARDS, _PORT_ISOLATED = 1, 3, 33
+
+
+def dump(kind: int) -> bytes:
+    """Return the request for everything of a kind in the namespace."""
+    fixed = _FIXED.get(kind, _ROUTE).size
+    return _HEADER.pack(_HEADER.size + fixed, kind, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + bytes(fixed)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device as the kernel shows it; indices still stand for other devices."""
+
+    index: int
+    name: str
+    altname: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    master: int
+    isolated: bool
+    peer: int
+    """Index of a veth's other end, in its own namespace."""
+    peer_space: int | None
+    """That namespace's number as seen from here; None: here."""
+    oddities: tuple[str, ...]
+
+
+def link(body: memoryview) -> Found:
+    """Decode a device."""
+    _, _, index, flags, _ = _LINK.unpack_from(body)
+    found = attributes(body, _LINK.size)
+    info = attributes(found.get(18, _NOTHING), 0)
+    port = attributes(info.get(5, _NOTHING), 0) if _text(info.get(4)) == "bridge" else {}
+    kind = _text(info.get(1))
+    bridge = attributes(info.get(2, _NOTHING), 0) if kind == "bridge" else {}
+    # A tap has carrier, and so forwards, only while its guest has it open.
+    forwards = kind == "tun" or _byte(port, _PORT_STATE, _PORT_FORWARDS) == _PORT_FORWARDS
+    name = _text(found.get(3))
+    return Found(
+        index,
+        name,
+        _text(attributes(found.get(52, _NOTHING), 0).get(53)),
+        kind,
+        bytes(found.get(1, _NOTHING)).hex(":"),
+        _number(found, 4),
+        bool(flags & _IFF_UP) and forwards,
+        _number(found, 10),
+        bool(_byte(port, _PORT_ISOLATED, 0)),
+        _number(found, 5),
+        _number(found, 37) if 37 in found else None,
+        tuple(_oddities(name, bridge, port)),
+    )
+
+
+def _oddities(name: str, bridge: Mapping[int, memoryview], port: Mapping[int, memoryview]) -> list[str]:
+    """Return what of a bridge or port is not as in every bridge of a State."""
+    odd = [f"{name} has {what} on" for number, what in _BRIDGE_OFF.items() if any(bridge.get(number, b""))]
+    for number, (what, usual) in _PORT_FLAGS.items():
+        value = _byte(port, number, usual)
+        if value != usual:
+            odd.append(f"port {name} has {what} {'on' if value else 'off'}")
+    return odd
+
+
+def address(body: memoryview, names: Mapping[int, str]) -> Address:
+    """Decode an address."""
+    _, prefix, _, _, index = _ADDRESS.unpack_from(body)
+    found = attributes(body, _ADDRESS.size)
+    own = _ip(found.get(2) or found[1])
+    return Address(names.get(index, ""), ip_interface(f"{own}/{prefix}"))
+
+
+def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | None:
+    """Decode a route of the table `main` that is not the kernel's own.
+
+    Returns None for any other, and a description of one that a State cannot hold.
+    """
+    family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
+    found = attributes(body, _ROUTE.size)
+    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
+    if protocol == _BY_KERNEL:
+        return None
+    zero = bytes(4 if family == 2 else 16)
+    prefix = ip_network((bytes(found.get(1, zero)), length))
+    if table != _MAIN or kind != _UNICAST or 5 not in found or 4 not in found:
+        return f"route to {prefix} of table {table} and type {kind}"
+    return StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
+
+
+def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
+    """Decode a permanent neighbour; None for any other."""
+    family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+    found = attributes(body, _NEIGHBOUR.size)
+    if not state & _NUD_PERMANENT or family not in (2, 10) or 1 not in found or 2 not in found:
+        return None
+    return Neighbour(names.get(index, ""), _ip(found[1]), bytes(found[2]).hex(":"))
+
+
+def rule(body: memoryview) -> str:
+    """Return a policy rule that the kernel did not make itself, described; empty for its own."""
+    number = _number(attributes(body, _ROUTE.size), 6)
+    return "" if number in _OWN_RULES else f"policy rule {number}"
+
+
+def _ip(data: memoryview) -> IPAddress:
+    return ip_address(bytes(data))
+
+
+def _text(data: memoryview | None) -> str:
+    return bytes(data or b"").rstrip(b"\0").decode()
+
+
+def _number(found: Mapping[int, memoryview], kind: int) -> int:
+    data = found.get(kind)
+    return int(_NUMBER.unpack_from(data)[0]) if data else 0
+
+
+def _byte(found: Mapping[int, memoryview], kind: int, default: int) -> int:
+    data = found.get(kind)
+    return data[0] if data else default

@@ -1,0 +1,91 @@
+"""`nft list ruleset` -> tables of a State.
+
+The listing is nft's own text, which `nft -f` takes back: a rule is a line, an anonymous set stays within it.
+Rejected: the JSON of libnftables, which a State that holds rules as text would need a printer for, a second
+one beside nft's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from vnetlab.state import NftChain, NftRule, NftSet, NftTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TABLE = re.compile(r"table (\w+) (\S+) \{(?:\s*#.*)?")
+_CHAIN = re.compile(r"chain (\S+) \{(?:\s*#.*)?")
+_SET = re.compile(r"(set|map) (\S+) \{(?:\s*#.*)?")
+_ELEMENT_EXTRAS = re.compile(r'\s+(?:comment "[^"]*"|counter packets \d+ bytes \d+)')
+_COMMENT = re.compile(r'^(.*?)\s*\bcomment "([^"]*)"$')
+_COUNTER = re.compile(r" ?\bcounter(?: packets \d+ bytes \d+)?(?=\s|$)(?! name)")
+
+
+def tables(listing: str) -> tuple[NftTable, ...]:
+    """Return the tables of a listing, in its order."""
+    lines = iter([line.strip() for line in listing.splitlines()])
+    return tuple(_table(found, lines) for line in lines if (found := _TABLE.fullmatch(line)))
+
+
+def dormant(listing: str) -> bool:
+    """Tell whether a table of the listing is switched off, which a State has no word for."""
+    return any(line.strip() == "flags dormant" for line in listing.splitlines())
+
+
+def _table(head: re.Match[str], lines: Iterator[str]) -> NftTable:
+    chains: list[NftChain] = []
+    sets: list[NftSet] = []
+    for line in lines:
+        if line == "}":
+            break
+        if found := _CHAIN.fullmatch(line):
+            chains.append(_chain(found[1], lines))
+        elif found := _SET.fullmatch(line):
+            sets += _set(found[1], found[2], lines)
+        elif line.endswith("{"):
+            _block(lines)
+    return NftTable(head[1], head[2], tuple(chains), sets=tuple(sets))
+
+
+def _set(kind: str, name: str, lines: Iterator[str]) -> Iterator[NftSet]:
+    """Yield a set, but for one that packets or time change: a State does not have its members."""
+    text = _block(lines)
+    head, _, elements = text.partition("elements = {")
+    words = dict(line.split(" ", 1) for line in head.splitlines() if " " in line)
+    flags = words.get("flags", "")
+    if "type" not in words or "timeout" in flags or "dynamic" in flags:
+        return
+    members = _ELEMENT_EXTRAS.sub("", elements.rpartition("}")[0])
+    found = tuple(member.strip() for member in members.split(",") if member.strip())
+    yield NftSet(name, kind, words["type"], found, flags)
+
+
+def _block(lines: Iterator[str]) -> str:
+    """Return what is between the braces that the last line opened."""
+    depth, found = 1, []
+    for line in lines:
+        depth += line.count("{") - line.count("}")
+        if not depth:
+            break
+        found.append(line)
+    return "\n".join(found)
+
+
+def _chain(name: str, lines: Iterator[str]) -> NftChain:
+    hook, rules = "", []
+    for line in lines:
+        if line == "}":
+            break
+        if line.startswith("type ") and " hook " in line:
+            hook = line
+        elif line and not line.startswith(("comment ", "#")):
+            rules.append(_rule(line))
+    return NftChain(name, hook, tuple(rules))
+
+
+def _rule(line: str) -> NftRule:
+    found = _COMMENT.fullmatch(line)
+    text, comment = (found[1], found[2]) if found else (line, "")
+    return NftRule(_COUNTER.sub("", text).strip(), comment)

@@ -1,0 +1,237 @@
+"""Addresses and routes of one namespace and family: what is local, where the rest goes, and from where.
+
+After the kernel's net/ipv4/fib_frontend.c, fib_semantics.c, net/ipv6/route.c and addrconf.c. Addresses are
+numbers here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.predict.fields import FIB_TYPES
+from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOOPBACK = "lo"
+_LABELS = (
+    # RFC 6724, 2.1, as far as the labels differ; longest prefix first.
+    (1, 128, 0), (0, 96, 3), (0xFFFF << 32, 96, 4), (0x20010000 << 96, 32, 5), (0x2002 << 112, 16, 2),
+    (0xFC << 120, 7, 13), (0x3FFE << 112, 16, 12), (0, 0, 1),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """An address of a device, usable."""
+
+    device: str
+    address: int
+    prefix: int
+
+    def covers(self, other: int, bits: int) -> bool:
+        """Tell whether another address is in the same prefix."""
+        return (self.address ^ other) >> (bits - self.prefix) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a packet goes."""
+
+    device: str
+    next_hop: int
+    via: int | None = None
+    """The next hop, where it is a router; None for a destination on the link."""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    network: int
+    prefix: int
+    device: str
+    via: int | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A static route."""
+
+    network: int
+    prefix: int
+    via: int
+    device: str
+    label: str
+
+
+class Fib:
+    """One family's tables `local` and `main`."""
+
+    def __init__(
+        self,
+        version: int,
+        addresses: Iterable[OwnAddress],
+        routes: Iterable[Given],
+        routers: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take addresses and routes; ``routers`` are devices on which IPv6 forwards, for anycast."""
+        self.version = version
+        self.bits = 32 if version == 4 else 128
+        self.addresses = tuple(addresses)
+        self._usable = {a.device for a in self.addresses}
+        self.local = {own.address: own.device for own in reversed(self.addresses)}
+        self._by_device: dict[str, list[OwnAddress]] = {}
+        for own in self.addresses:
+            self._by_device.setdefault(own.device, []).append(own)
+        self.broadcasts = self._broadcasts()
+        self.anycasts = self._anycasts(routers)
+        self._entries = self._table(routes)
+        self._ways: dict[tuple[int, str], Way | None] = {}
+
+    def _broadcasts(self) -> frozenset[int]:
+        if self.version == 6:
+            return frozenset()
+        return frozenset(a.address | ((1 << (32 - a.prefix)) - 1) for a in self.addresses if a.prefix < 31)
+
+    def _anycasts(self, routers: frozenset[str]) -> frozenset[int]:
+        """Return the subnet-router anycast addresses of a router (RFC 4291, 2.6.1)."""
+        if self.version == 4:
+            return frozenset()
+        mine = (a for a in self.addresses if a.device in routers and a.prefix < 127)
+        return frozenset(a.address >> (128 - a.prefix) << (128 - a.prefix) for a in mine)
+
+    def _table(self, routes: Iterable[Given]) -> list[_Entry]:
+        entries = []
+        for own in self.addresses:
+            shift = self.bits - own.prefix
+            network = own.address >> shift << shift
+            entries.append(_Entry(network, own.prefix, own.device, None, f"connected, {own.device}"))
+        entries += [_Entry(r.network, r.prefix, r.device, r.via, r.label) for r in routes]
+        return sorted(entries, key=lambda entry: -entry.prefix)  # stable: connected before static
+
+    def is_loopback(self, address: int) -> bool:
+        """Tell 127.0.0.0/8 and ::1."""
+        return address >> 24 == 127 if self.version == 4 else address == 1
+
+    def is_local(self, address: int, device: str = "") -> bool:
+        """Tell the namespace's own addresses, on whatever device; link-local ones on theirs only."""
+        if self.is_loopback(address):
+            return True
+        if self.version == 6 and is_link_local(address):
+            return any(own.address == address for own in self._by_device.get(device, ()))
+        return address in self.local
+
+    def on_device(self, address: int, device: str) -> bool:
+        """Tell whether the address is one of this device's."""
+        return any(own.address == address for own in self._by_device.get(device, ()))
+
+    def of_device(self, device: str) -> list[OwnAddress]:
+        """Return the addresses of a device."""
+        return self._by_device.get(device, [])
+
+    def way(self, destination: int, device: str = "") -> Way | None:
+        """Return the longest matching route, if there is one; ``device`` restricts it to that device."""
+        key = (destination, device)
+        if key not in self._ways:
+            self._ways[key] = self._look_up(destination, device)
+        return self._ways[key]
+
+    def _look_up(self, destination: int, device: str) -> Way | None:
+        scoped = self.version == 6 and is_link_local(destination)
+        if scoped and not device:
+            return None
+        for entry in self._entries:
+            if device and entry.device != device:
+                continue
+            if (entry.network ^ destination) >> (self.bits - entry.prefix) == 0:
+                hop = destination if entry.via is None else entry.via
+                return Way(entry.device, hop, entry.via, entry.label)
+        return None
+
+    def type_of(self, address: int, device: str = "") -> int:
+        """Return the number of `fib daddr type`; ``device`` restricts local addresses to that device."""
+        if self.version == 4:
+            if address in (0, LIMITED_BROADCAST):
+                return FIB_TYPES["broadcast"]
+            if address >> 28 == 0xE:
+                return FIB_TYPES["multicast"]
+            if address in self.broadcasts:
+                return FIB_TYPES["broadcast"]
+            local = self.on_device(address, device) if device else self.is_local(address)
+            return FIB_TYPES["local" if local else "unicast"]
+        return self._type_of_six(address, device)
+
+    def _type_of_six(self, address: int, device: str) -> int:
+        """Follow `__nft_fib6_eval_type` of the kernel's net/ipv6/netfilter/nft_fib_ipv6.c."""
+        if address >> 120 == 0xFF:
+            return FIB_TYPES["multicast" if self._usable else "unreachable"]
+        if is_link_local(address):
+            owners = {own.device for own in self.addresses if own.address == address}
+            local = device in owners if device else bool(owners)
+            return FIB_TYPES["local" if local else "unicast"]
+        if address in self.anycasts:
+            return FIB_TYPES["anycast"]
+        if self.on_device(address, device) if device else self.is_local(address):
+            return FIB_TYPES["local"]
+        return FIB_TYPES["unicast" if self.way(address) else "unreachable"]
+
+    def device_towards(self, address: int, device: str = "") -> str:
+        """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses."""
+        if self.is_local(address, device) or address in self.broadcasts or address in self.anycasts:
+            return ""
+        if self.version == 6 and is_link_local(address):
+            return device or next(iter(self._usable), "")
+        way = self.way(address, device if self.version == 6 else "")
+        if way is None or (device and way.device != device):
+            return ""
+        return way.device
+
+    def source_for(self, way: Way, destination: int) -> int | None:
+        """Return the address that the kernel sends from; None where the namespace has none."""
+        if self.version == 4:
+            return self.select(way.device, way.next_hop)
+        return self._source_six(way.device, destination)
+
+    def select(self, device: str, towards: int) -> int | None:
+        """Return a device's address in the other's prefix, else its first (`inet_select_addr`)."""
+        mine = self._by_device.get(device, [])
+        for own in mine:
+            if own.covers(towards, 32):
+                return own.address
+        if mine:
+            return mine[0].address
+        return next((own.address for own in self.addresses), None)
+
+    def _source_six(self, device: str, destination: int) -> int | None:
+        """Choose a source by RFC 6724, 5: rules 1, 2, 5, 6 and 8."""
+        candidates = [own for own in self.addresses if not is_link_local(own.address) or own.device == device]
+        if not candidates:
+            return None
+        best = max(candidates, key=lambda own: _merit(own, device, destination))
+        return best.address
+
+
+def _merit(own: OwnAddress, device: str, destination: int) -> tuple[object, ...]:
+    mine, theirs = _scope(own.address), _scope(destination)
+    scope = (1, -mine) if mine >= theirs else (0, mine)
+    common = 128 - (own.address ^ destination).bit_length()
+    return (
+        own.address == destination,
+        scope,
+        own.device == device,
+        _label(own.address) == _label(destination),
+        min(common, own.prefix),
+    )
+
+
+def _scope(address: int) -> int:
+    if address >> 120 == 0xFF:
+        return (address >> 112) & 0xF
+    return 2 if is_link_local(address) else 14
+
+
+def _label(address: int) -> int:
+    return next(label for network, prefix, label in _LABELS if (address ^ network) >> (128 - prefix) == 0)

@@ -1,0 +1,247 @@
+"""The hooks of a namespace, each a list of steps in the kernel's order: chains, conntrack, translation.
+
+Priorities are those of linux/netfilter_ipv4.h: conntrack at -200, translation of destinations at -100 and
+of sources at 100 whatever a nat chain's own priority, which orders nat chains among themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.predict.conntrack import NEW, Conntrack, Entry, translated
+from vnetlab.predict.packet import TCP, UDP, Packet
+from vnetlab.predict.passage import Unknown
+from vnetlab.predict.rules import Key, Reject, Rule, Translate, Verdict, VerdictMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vnetlab.predict.evaluate import Decision
+    from vnetlab.predict.passage import Passage
+    from vnetlab.predict.tables import Base
+
+    Note = Callable[[str, str], None]
+    """Takes what was passed, and with which verdict."""
+
+_TRACK, _TRANSLATE_DESTINATION, _TRANSLATE_SOURCE, _CONFIRM = -200, -100, 100, 1 << 31
+_DESTINATION_HOOKS, _SOURCE_HOOKS = ("prerouting", "output"), ("input", "postrouting")
+_FAMILIES = {4: ("inet", "ip"), 6: ("inet", "ip6")}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A packet's end at a hook."""
+
+    label: str
+    reject: Reject | None
+
+
+class Hooks:
+    """All hooks of a namespace."""
+
+    def __init__(self, bases: tuple[Base, ...]) -> None:
+        self._bases = bases
+        self.tracks = any(_uses_conntrack(base) for base in bases)
+        self._layer3: dict[tuple[int, str], tuple[tuple[int, Base | None], ...]] = {}
+        self._devices = {
+            (base.hook.name, device): tuple(
+                b
+                for b in bases
+                if b.hook.name == base.hook.name
+                and b.chain.family in ("netdev", "inet")
+                and device in b.hook.devices
+            )
+            for base in bases
+            for device in base.hook.devices
+        }
+        self._by_family: dict[tuple[str, str], tuple[Base, ...]] = {}
+        for base in bases:
+            key = (base.chain.family, base.hook.name)
+            self._by_family[key] = (*self._by_family.get(key, ()), base)
+
+    def at_device(self, hook: str, device: str, passage: Passage, note: Note) -> Stop | None:
+        """Run the ingress or egress chains of a device. Raises Unknown."""
+        for base in self._devices.get((hook, device), ()):
+            stop = _run(base, passage, note)
+            if stop:
+                return stop
+        return None
+
+    def has_device(self, hook: str, device: str) -> bool:
+        """Tell whether a device has chains of that hook."""
+        return (hook, device) in self._devices
+
+    def of_family(self, family: str, hook: str, passage: Passage, note: Note) -> Stop | None:
+        """Run the chains of the bridge or arp family at a hook. Raises Unknown."""
+        for base in self._by_family.get((family, hook), ()):
+            stop = _run(base, passage, note)
+            if stop:
+                return stop
+        return None
+
+    def has_family(self, family: str, hook: str) -> bool:
+        """Tell whether a family has chains at that hook."""
+        return (family, hook) in self._by_family
+
+    def at_layer3(self, hook: str, passage: Passage, conntrack: Conntrack, note: Note) -> Stop | None:
+        """Run everything that an IP packet meets at a hook. Raises Unknown."""
+        version = passage.ip.version
+        for priority, base in self._ordered(version, hook):
+            if base is not None:
+                stop = _run(base, passage, note)
+            elif priority == _TRACK:
+                stop = _track(passage, conntrack)
+            elif priority == _CONFIRM:
+                conntrack.confirm(passage.tracked)
+                stop = None
+            else:
+                stop = self._translate(hook, passage, note)
+            if stop:
+                return stop
+        return None
+
+    def is_idle(self, version: int, hook: str) -> bool:
+        """Tell whether an IP packet meets nothing at a hook."""
+        return not self._ordered(version, hook)
+
+    def _ordered(self, version: int, hook: str) -> tuple[tuple[int, Base | None], ...]:
+        steps = self._layer3.get((version, hook))
+        if steps is None:
+            steps = self._layer3[version, hook] = tuple(self._steps(version, hook))
+        return steps
+
+    def _steps(self, version: int, hook: str) -> Iterator[tuple[int, Base | None]]:
+        families = _FAMILIES[version]
+        found: list[tuple[int, Base | None]] = [
+            (base.hook.priority, base)
+            for base in self._bases
+            if base.chain.family in families and base.hook.name == hook and base.hook.kind != "nat"
+        ]
+        if self.tracks:
+            if hook in _DESTINATION_HOOKS:
+                found += [(_TRACK, None), (_TRANSLATE_DESTINATION, None)]
+            elif hook in _SOURCE_HOOKS:
+                found += [(_TRANSLATE_SOURCE, None), (_CONFIRM, None)]
+        return iter(sorted(found, key=lambda step: step[0]))
+
+    def _translate(self, hook: str, passage: Passage, note: Note) -> Stop | None:
+        """Choose a new flow's translation, and translate (`nf_nat_inet_fn`)."""
+        source = hook in _SOURCE_HOOKS
+        tracked = passage.tracked
+        if tracked is None or tracked.entry is None:
+            return None
+        entry = tracked.entry
+        done = entry.source_done if source else entry.destination_done
+        if tracked.state == NEW and not entry.confirmed and not done:
+            stop = self._choose(hook, passage, entry, note)
+            if stop:
+                return stop
+            if source:
+                entry.source_done = True
+            else:
+                entry.destination_done = True
+        passage.packet = translated(passage.ip, tracked, source=source)
+        return None
+
+    def _choose(self, hook: str, passage: Passage, entry: Entry, note: Note) -> Stop | None:
+        families = _FAMILIES[passage.ip.version]
+        for base in self._bases:
+            if base.hook.kind != "nat" or base.hook.name != hook or base.chain.family not in families:
+                continue
+            decision = base.ruleset.run(base.chain, passage)
+            action = decision.action
+            if isinstance(action, Translate):
+                note(decision.label, action.kind)
+                _set_up(action, passage, entry, source=hook in _SOURCE_HOOKS)
+                return None
+            if isinstance(action, Reject) or action.kind == "drop":
+                return _stop(decision, note)
+        return None
+
+
+def _set_up(action: Translate, passage: Passage, entry: Entry, *, source: bool) -> None:
+    packet = passage.ip
+    if action.version not in (None, packet.version):
+        return
+    address = action.address
+    if action.kind == "masquerade":
+        address = _masquerade(passage)
+    elif action.kind == "redirect":
+        address = _redirect(passage)
+    port = _port(action, packet, source=source)
+    if source:
+        entry.translate_source(address, port)
+    else:
+        entry.translate_destination(address, port)
+
+
+def _port(action: Translate, packet: Packet, *, source: bool) -> int | None:
+    """Return the port that a flow gets: its own where the range has it, else the range's first."""
+    if action.ports is None or packet.protocol not in (TCP, UDP):
+        return None
+    low, high = action.ports
+    own = packet.source_port if source else packet.destination_port
+    return own if low <= own <= high else low
+
+
+def _masquerade(passage: Passage) -> int:
+    """Return the outgoing device's address towards the next hop (`nf_nat_masquerade_ipv4`, `_ipv6`)."""
+    packet = passage.ip
+    fib = passage.space.fib(packet.version)
+    way = fib.way(packet.destination)
+    if way is None or way.device != passage.oif:
+        raise Unknown(f"masquerade by {passage.oif}, which no route leads to")
+    address = fib.source_for(way, packet.destination)
+    if address is None:
+        raise Unknown(f"masquerade by {passage.oif}, which has no address")
+    return address
+
+
+def _redirect(passage: Passage) -> int:
+    packet = passage.ip
+    if not passage.iif:
+        return 0x7F000001 if packet.version == 4 else 1
+    mine = passage.space.fib(packet.version).of_device(passage.iif)
+    if not mine:
+        raise Unknown(f"redirect on {passage.iif}, which has no address")
+    return mine[0].address
+
+
+def _track(passage: Passage, conntrack: Conntrack) -> Stop | None:
+    if passage.untracked or passage.tracked is not None:
+        return None
+    passage.tracked = conntrack.track(passage.ip)
+    passage.untracked = passage.tracked is None
+    return None
+
+
+def _run(base: Base, passage: Passage, note: Note) -> Stop | None:
+    decision = base.ruleset.run(base.chain, passage)
+    action = decision.action
+    if isinstance(action, Translate):
+        raise Unknown(f"{action.kind} outside of a nat chain")
+    if isinstance(action, Verdict) and action.kind == "accept":
+        if decision.rule is not None:
+            note(decision.label, "accept")
+        return None
+    return _stop(decision, note)
+
+
+def _stop(decision: Decision, note: Note) -> Stop:
+    reject = decision.action if isinstance(decision.action, Reject) else None
+    note(decision.label, "reject" if reject else "drop")
+    return Stop(decision.label, reject)
+
+
+def _uses_conntrack(base: Base) -> bool:
+    if base.hook.kind == "nat":
+        return True
+    return any(key.group == "ct" for rule in base.ruleset.rules() for key in _keys(rule))
+
+
+def _keys(rule: Rule) -> Iterator[Key]:
+    for match in rule.matches:
+        yield from match.keys
+    if isinstance(rule.action, VerdictMap):
+        yield from rule.action.keys

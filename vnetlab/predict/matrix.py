@@ -1,0 +1,112 @@
+"""Every guarantee of a topology, put to a model of a State: the second answer beside the promised one.
+
+What the State does not hold comes from the topology: who is behind a tap, which device a NIC is, and which
+ports the probes open. What is expected decides two things of the experiment, and no outcome: a port that is
+to refuse stays closed, and where nothing is to arrive, a frame for somebody else's NIC is an arrival too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnetlab import names
+from vnetlab.guarantees import Outcome, Protocol, Special
+from vnetlab.predict.guest import Guest
+from vnetlab.predict.model import Model
+from vnetlab.predict.world import Sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vnetlab.guarantees import Guarantee
+    from vnetlab.predict.journey import Prediction
+    from vnetlab.state import State
+    from vnetlab.topology.model import IPAddress, Topology, Vm
+
+_REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
+_UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
+
+
+def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
+    """Return the model's answer to each guarantee, in their order."""
+    model = model_of(topology, state, guarantees)
+    taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
+    return tuple(
+        model.send(g.source, g.flow).prediction(
+            g.destination,
+            is_host=g.destination in topology.hosts,
+            is_guest=g.destination in taps,
+            any_frame=g.expected not in _REACHED,
+        )
+        for g in guarantees
+    )
+
+
+def model_of(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Model:
+    """Return the model of a State as the topology's guarantees are judged in it."""
+    return Model(state, guests_of(topology), sockets_for(guarantees), dict(_devices(topology)))
+
+
+def guests_of(topology: Topology) -> tuple[Guest, ...]:
+    """Return the NICs of every VM behind a tap."""
+    return tuple(guest for vm in topology.vms.values() if vm.backend == "tap" for guest in _guests(vm))
+
+
+def _guests(vm: Vm) -> Iterator[Guest]:
+    addresses = frozenset(_number(a.ip) for nic in vm.nics for a in nic.addresses)
+    networks = [a.network for nic in vm.nics for a in nic.addresses] + [r.prefix for r in vm.routes]
+    prefixes = tuple((n.version, int(n.network_address), n.prefixlen) for n in networks)
+    for nic in vm.nics:
+        yield Guest(
+            vm.name,
+            vm.host,
+            names.port(vm.name, nic.name),
+            nic.mac,
+            frozenset(_number(a.ip) for a in nic.addresses),
+            addresses,
+            prefixes,
+        )
+
+
+def _number(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)
+
+
+def sockets_for(guarantees: Iterable[Guarantee]) -> tuple[Sockets, ...]:
+    """Return the ports that are open and the groups that are joined while the flows are judged."""
+    ports: dict[str, set[tuple[str, int]]] = {}
+    closed: dict[str, set[tuple[str, int]]] = {}
+    groups: dict[str, set[tuple[int, int]]] = {}
+    for guarantee in guarantees:
+        flow, node = guarantee.flow, guarantee.destination
+        if flow.destination_address.is_multicast:
+            groups.setdefault(node, set()).add(_number(flow.destination_address))
+        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in _UNHEARD:
+            continue
+        translated = guarantee.seen.destination_port if guarantee.seen else 0
+        refuses = guarantee.expected is Outcome.REFUSED
+        group = closed if refuses else ports
+        group.setdefault(node, set()).add((flow.protocol.value, translated or flow.destination_port))
+    return tuple(
+        Sockets(
+            node,
+            frozenset(ports.get(node, set()) - closed.get(node, set())),
+            frozenset(groups.get(node, ())),
+        )
+        for node in {**ports, **groups}
+    )
+
+
+def _devices(topology: Topology) -> Iterator[tuple[tuple[str, str], str]]:
+    for host in topology.hosts.values():
+        for nic in host.nics.values():
+            yield (host.name, nic.name), names.host_device(host, nic)
+        for network in host.networks.values():
+            yield (host.name, f"network:{network.name}"), names.network_bridge(host, network)
+    for vm in topology.vms.values():
+        for nic in vm.nics:
+            tap = vm.backend == "tap"
+            yield (vm.name, nic.name), names.port(vm.name, nic.name) if tap else names.nic_device(nic.name)
+    for machine in topology.machines.values():
+        for nic in machine.nics:
+            yield (machine.name, nic.name), names.nic_device(nic.name)

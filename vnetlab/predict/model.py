@@ -1,0 +1,174 @@
+"""A State that flows can be sent through: what reaches whom, what comes back, and why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Protocol, Special
+from vnetlab.predict import ethernet, ip
+from vnetlab.predict.journey import Journey
+from vnetlab.predict.packet import (
+    BROADCAST_MAC,
+    ECHO_REQUEST,
+    ICMP,
+    ICMP6,
+    ROUTER_ADVERTISEMENT,
+    SOLICITATION,
+    SYN,
+    TCP,
+    UDP,
+    Arp,
+    Frame,
+    Packet,
+    group_mac,
+    solicited_node,
+)
+from vnetlab.predict.passage import Unknown
+from vnetlab.predict.walk import Walk
+from vnetlab.predict.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from vnetlab.guarantees import Flow
+    from vnetlab.predict.guest import Guest
+    from vnetlab.predict.space import Device, Space
+    from vnetlab.predict.world import Sockets
+    from vnetlab.state import State
+
+_PROTOCOLS = {(Protocol.TCP, 4): TCP, (Protocol.TCP, 6): TCP, (Protocol.UDP, 4): UDP, (Protocol.UDP, 6): UDP}
+_NO_MAC = "00:00:00:00:00:00"
+_ND_HOP_LIMIT = 255
+
+
+class Model:
+    """A State, and what of the world it does not hold: guests behind taps, and open sockets."""
+
+    def __init__(
+        self,
+        state: State,
+        guests: Iterable[Guest] = (),
+        sockets: Iterable[Sockets] = (),
+        devices: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
+        """Index the State. ``devices`` names the device of a node's NIC where its name is another."""
+        known = tuple(guests)
+        self.world = World(state, known, sockets)
+        self._guests: dict[str, list[Guest]] = {}
+        for guest in known:
+            self._guests.setdefault(guest.node, []).append(guest)
+        self._devices = dict(devices or {})
+        self._sent: dict[tuple[str, Flow], Journey] = {}
+
+    def send(self, source: str, flow: Flow) -> Journey:
+        """Return what becomes of a flow that a node sends; raises KeyError for an unknown node."""
+        key = (source, flow)
+        found = self._sent.get(key)
+        if found is None:
+            found = self._sent[key] = self._send(source, flow)
+        return found
+
+    def _send(self, source: str, flow: Flow) -> Journey:
+        walk = Walk(self.world)
+        device = self._devices.get((source, flow.out_nic), flow.out_nic)
+        if source in self._guests:
+            self._from_guest(walk, source, device, flow)
+        else:
+            space = self.world.spaces[source]
+            try:
+                self._from_space(walk, space, device, flow)
+            except Unknown as why:
+                walk.doubt(space, str(why), _payload(flow, _NO_MAC, 0))
+        walk.run()
+        is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
+        return Journey(
+            source, is_host, flow, tuple(walk.hops), tuple(walk.arrivals), tuple(walk.doubts), walk.looped
+        )
+
+    def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:
+        guest = next((g for g in self._guests[source] if g.device == device), self._guests[source][0])
+        payload = _payload(flow, guest.mac, 0)
+        frame = Frame(guest.mac, flow.next_hop_mac or _group_mac(payload), payload)
+        space = self.world.spaces[guest.host]
+        if not frame.destination:
+            raise KeyError(f"{source}: a guest's flow names the MAC that it goes to")
+        walk.queue.append((space, space.devices[guest.device], frame))
+
+    def _from_space(self, walk: Walk, space: Space, device: str, flow: Flow) -> None:
+        packet = _payload(flow, _NO_MAC, 0)
+        mac = flow.next_hop_mac or _group_mac(packet)
+        if mac:
+            name = device or _device_towards(space, flow)
+            self._crafted(walk, space, space.devices[name], flow, mac)
+            return
+        assert isinstance(packet, Packet)
+        if flow.source_address is None:
+            own = _own_source(space, packet, device)
+            if own is None:
+                walk.note(space, "route", "no route, or no address to send from", "no route", packet)
+                return
+            packet = packet._replace(source=own)
+        ip.send(walk, space, packet, device)
+
+    def _crafted(self, walk: Walk, space: Space, device: Device, flow: Flow, mac: str) -> None:
+        """Send a frame as a packet socket does: by the device, past the namespace's own IP."""
+        own = space.fib(flow.family.version).of_device(device.name)
+        payload = _payload(flow, device.mac, own[0].address if own else 0)
+        size = 0 if isinstance(payload, Arp) or payload.fragmented else payload.size
+        if size > device.mtu:
+            walk.note(space, "mtu", f"{device.name} takes {device.mtu} bytes", "drop", payload)
+            return
+        walk.note(space, "send", f"{device.name} to {mac}", "send", payload)
+        ethernet.transmit(walk, space, device, Frame(device.mac, mac, payload))
+
+
+def _own_source(space: Space, packet: Packet, device: str) -> int | None:
+    fib = space.fib(packet.version)
+    if fib.is_local(packet.destination, device):
+        return packet.destination
+    way = fib.way(packet.destination, device)
+    return fib.source_for(way, packet.destination) if way else None
+
+
+def _device_towards(space: Space, flow: Flow) -> str:
+    """Return the device that shares a prefix with the destination, else the first with an address."""
+    fib = space.fib(flow.family.version)
+    destination = int(flow.destination_address)
+    for own in fib.addresses:
+        if own.covers(destination, fib.bits):
+            return own.device
+    return fib.addresses[0].device if fib.addresses else "lo"
+
+
+def _group_mac(payload: Packet | Arp) -> str:
+    if isinstance(payload, Arp):
+        return BROADCAST_MAC
+    return group_mac(payload.version, payload.destination) if payload.is_group else ""
+
+
+def _payload(flow: Flow, mac: str, fallback: int) -> Packet | Arp:
+    """Return the first packet of a flow."""
+    version, target = flow.family.version, int(flow.destination_address)
+    source = int(flow.source_address) if flow.source_address is not None else fallback
+    if flow.protocol is Protocol.RESOLUTION and version == 4:
+        return Arp(1, mac, source, _NO_MAC, target)
+    if flow.protocol is Protocol.RESOLUTION:
+        group = solicited_node(target)
+        return Packet(6, source, group, ICMP6, kind=SOLICITATION, ttl=_ND_HOP_LIMIT, target=target)
+    icmp = ICMP if version == 4 else ICMP6
+    protocol = _PROTOCOLS.get((flow.protocol, version), icmp)
+    advertises = flow.special is Special.ADVERTISEMENT
+    kind = {TCP: SYN, UDP: 0}.get(protocol, ECHO_REQUEST[version])
+    return Packet(
+        version,
+        source,
+        target,
+        protocol,
+        flow.source_port,
+        0 if protocol == icmp else flow.destination_port,
+        ROUTER_ADVERTISEMENT if advertises else kind,
+        _ND_HOP_LIMIT if advertises else flow.ttl,
+        flow.size,
+        flow.special is Special.FRAGMENTS,
+        wants_answer=flow.answer,
+    )

@@ -1,0 +1,139 @@
+"""nftables rules as values: what a rule asks of a packet, and what it does with it.
+
+A syntax tree of our own, so that text and the kernel's listing end in one form. Meaning is evaluate.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A field that rules look at, such as ``ip saddr``."""
+
+    group: str
+    """``meta``, ``ct``, ``fib``, or the protocol of a header: ``ip``, ``tcp``, ``ether``..."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A set of values of one type, or a single one; numbers as ranges, names with a trailing ``*``."""
+
+    exact: frozenset[int | str]
+    ranges: tuple[tuple[int, int], ...] = ()
+    prefixes: tuple[str, ...] = ()
+    """Beginnings of device names."""
+    is_set: bool = False
+    """Written in braces or named: members are compared whole, never bit by bit."""
+
+    def has(self, value: int | str) -> bool:
+        """Tell whether a value is among them."""
+        if value in self.exact:
+            return True
+        if isinstance(value, int):
+            return any(low <= value <= high for low, high in self.ranges)
+        return any(value.startswith(prefix) for prefix in self.prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Keys compared with values; several keys are a concatenation."""
+
+    keys: tuple[Key, ...]
+    operator: str
+    """``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, or ``has``: any of the bits, for fields made of bits."""
+    members: tuple[tuple[Values, ...], ...]
+    """One entry of a Values for each key; a plain set of one key is a single entry."""
+    mask: int | None = None
+    """Of ``tcp flags & (syn | ack) == syn``: the bits that are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``accept``, ``drop``, ``continue``, ``return``, ``jump`` and ``goto``."""
+
+    kind: str
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """``reject``: drop, and say so."""
+
+    kind: str
+    """``icmpx``, ``icmp``, ``icmpv6`` or ``tcp``."""
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translate:
+    """``dnat``, ``snat``, ``masquerade`` and ``redirect``; what is None stays as it is."""
+
+    kind: str
+    version: int | None = None
+    address: int | None = None
+    ports: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMap:
+    """``vmap``: the verdict of the first member that the keys' values are in."""
+
+    keys: tuple[Key, ...]
+    entries: tuple[tuple[tuple[Values, ...], Verdict], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMark:
+    """``meta mark set``: a number that later rules may ask for."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoTrack:
+    """``notrack``: conntrack passes the packet by."""
+
+
+Action = Verdict | Reject | Translate | VerdictMap
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. ``unknown`` is what of it the model cannot evaluate."""
+
+    label: str
+    """How reports name it: its comment, or its text."""
+    matches: tuple[Match, ...] = ()
+    effects: tuple[SetMark | NoTrack, ...] = ()
+    action: Action | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where a base chain is called from."""
+
+    kind: str
+    """``filter``, ``nat`` or ``route``."""
+    name: str
+    """``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``, ``ingress`` or ``egress``."""
+    priority: int
+    policy: str
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain with its rules understood."""
+
+    table: str
+    family: str
+    name: str
+    hook: Hook | None
+    rules: tuple[Rule, ...]
+    unknown: str = ""
+    """What of its hook the model does not know."""
+    label: str = field(default="")

@@ -1,0 +1,199 @@
+"""A namespace of a State, indexed: devices, bridges, settings, routes and hooks as a packet needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vnetlab.predict.fib import LOOPBACK, Fib, Given, OwnAddress
+from vnetlab.predict.hooks import Hooks
+from vnetlab.predict.packet import link_local
+from vnetlab.predict.tables import base_chains
+from vnetlab.state import Bridge, Tap, Veth
+
+if TYPE_CHECKING:
+    from vnetlab.state import Link, Namespace, Sysctl
+
+_LOOPBACK_MTU = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A network device, as far as packets care."""
+
+    name: str
+    kind: str
+    """``bridge``, ``veth``, ``tap``, ``loopback`` or ``other``."""
+    mac: str
+    mtu: int
+    master: str = ""
+    isolated: bool = False
+    peer: tuple[str, str] = ("", "")
+    """Namespace and name of a veth's other end."""
+    up: bool = True
+
+
+class Space:
+    """One namespace; everything is worked out when first asked for."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        self.name = namespace.name
+        self.kind = namespace.kind
+        self.devices = {link.name: _device(link) for link in namespace.links}
+        self._settings = _written(namespace.sysctls)
+        self.beyond = namespace.beyond[0] if namespace.beyond else self._unmodelled()
+        self.devices[LOOPBACK] = Device(LOOPBACK, "loopback", "00:00:00:00:00:00", _LOOPBACK_MTU)
+
+    def _unmodelled(self) -> str:
+        """Return what of the settings the model has no idea of; empty for nothing."""
+        calls = (f"net/bridge/bridge-nf-call-{which}" for which in ("iptables", "ip6tables", "arptables"))
+        return next((f"{key} is on" for key in calls if self.plain_setting(key)), "")
+
+    @cached_property
+    def ports(self) -> dict[str, tuple[Device, ...]]:
+        """The ports of every bridge."""
+        found: dict[str, list[Device]] = {d.name: [] for d in self.devices.values() if d.kind == "bridge"}
+        for device in self.devices.values():
+            if device.master:
+                found.setdefault(device.master, []).append(device)
+        return {bridge: tuple(ports) for bridge, ports in found.items()}
+
+    @cached_property
+    def bridge_macs(self) -> dict[str, frozenset[str]]:
+        """The MACs that a bridge takes for its host: its own, and those of its ports."""
+        return {
+            bridge: frozenset({self.devices[bridge].mac, *(port.mac for port in ports)})
+            for bridge, ports in self.ports.items()
+            if bridge in self.devices
+        }
+
+    def master_of(self, device: str) -> str:
+        """Return the bridge that a device is a port of; empty for none."""
+        found = self.devices.get(device)
+        return found.master if found else ""
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The namespace's nftables, by hook."""
+        return Hooks(base_chains(self.namespace.tables))
+
+    @property
+    def tracks(self) -> bool:
+        """Whether anything here has conntrack at work."""
+        return self.hooks.tracks
+
+    def setting(self, family: str, device: str, name: str, default: int = 0) -> int:
+        """Return a device's setting below ``net/FAMILY/conf``; new devices start from ``default``."""
+        for scope in (device, "default"):
+            value = self._settings.get(f"net/{family}/conf/{scope}/{name}")
+            if value is not None:
+                return int(value)
+        return default
+
+    def most(self, family: str, device: str, name: str) -> int:
+        """Return the larger of a device's setting and that of ``all`` (`IN_DEV_MAXCONF`)."""
+        overall = self._settings.get(f"net/{family}/conf/all/{name}", "0")
+        return max(int(overall), self.setting(family, device, name))
+
+    def plain_setting(self, key: str, default: int = 0) -> int:
+        """Return a setting that has no device."""
+        return int(self._settings.get(key, default))
+
+    def forwards(self, version: int, device: str) -> bool:
+        """Tell whether what comes in by a device may be forwarded.
+
+        IPv6 asks `all`, and of the device only `force_forwarding` (ip-sysctl).
+        """
+        if version == 4:
+            return bool(self.setting("ipv4", device, "forwarding"))
+        overall = self._settings.get("net/ipv6/conf/all/forwarding", "0") != "0"
+        return overall or bool(self.setting("ipv6", device, "force_forwarding"))
+
+    def has_ipv6(self, device: str) -> bool:
+        """Tell whether a device takes part in IPv6 at all."""
+        return device == LOOPBACK or not self.setting("ipv6", device, "disable_ipv6")
+
+    def fib(self, version: int) -> Fib:
+        """Return a family's addresses and routes."""
+        return self._fib4 if version == 4 else self._fib6
+
+    @cached_property
+    def _fib4(self) -> Fib:
+        return Fib(4, self._addresses(4), self._routes(4))
+
+    @cached_property
+    def _fib6(self) -> Fib:
+        own = self._addresses(6)
+        given = {(a.device, a.address) for a in own}
+        for device in self.devices.values():
+            if device.kind == "loopback" or not device.mac or not self._takes_part(6, device.name):
+                continue
+            address = link_local(device.mac)
+            if (device.name, address) not in given:
+                own.append(OwnAddress(device.name, address, 64))
+        routers = frozenset(
+            d for d in self.devices if self.plain_setting("net/ipv6/conf/all/forwarding") and d != LOOPBACK
+        )
+        return Fib(6, own, self._routes(6), routers)
+
+    def _takes_part(self, version: int, device: str) -> bool:
+        """Tell whether a device's addresses and routes count: one that is down has none."""
+        found = self.devices.get(device)
+        return found is not None and found.up and (version == 4 or self.has_ipv6(device))
+
+    def _addresses(self, version: int) -> list[OwnAddress]:
+        return [
+            OwnAddress(each.device, int(each.address.ip), each.address.network.prefixlen)
+            for each in self.namespace.addresses
+            if each.address.version == version and self._takes_part(version, each.device)
+        ]
+
+    def _routes(self, version: int) -> list[Given]:
+        return [
+            Given(
+                int(route.prefix.network_address),
+                route.prefix.prefixlen,
+                int(route.via),
+                route.device,
+                f"{route.prefix} via {route.via} dev {route.device}",
+            )
+            for route in self.namespace.routes
+            if route.prefix.version == version and self._takes_part(version, route.device)
+        ]
+
+    @cached_property
+    def permanent_neighbours(self) -> dict[tuple[str, int, int], str]:
+        """The MAC of each permanent entry, by device, version and address."""
+        return {
+            (each.device, each.address.version, int(each.address)): each.mac
+            for each in self.namespace.neighbours
+        }
+
+
+def _written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
+    """Return the settings as they are after all are written, in order.
+
+    Writing these two for `all` writes them for every device, and for those to come (ip-sysctl).
+    """
+    found: dict[str, str] = {}
+    for sysctl in sysctls:
+        head, _, name = sysctl.key.rpartition("/")
+        if head in ("net/ipv4/conf/all", "net/ipv6/conf/all") and name in ("forwarding", "disable_ipv6"):
+            conf = head.removesuffix("all")
+            spread = [key for key in found if key.startswith(conf) and key.endswith(f"/{name}")]
+            found |= dict.fromkeys((*spread, f"{conf}default/{name}"), sysctl.value)
+        found[sysctl.key] = sysctl.value
+    return found
+
+
+def _device(link: Link) -> Device:
+    kind, peer = "other", ("", "")
+    if isinstance(link, Bridge):
+        kind = "bridge"
+    elif isinstance(link, Veth):
+        kind, peer = "veth", (link.peer_namespace, link.peer)
+    elif isinstance(link, Tap):
+        kind = "tap"
+    return Device(link.name, kind, link.mac, link.mtu, link.master, link.isolated, peer, link.up)

@@ -1,0 +1,94 @@
+"""The nftables tables of a namespace, understood: base chains by family and hook, in the kernel's order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.predict.evaluate import Ruleset
+from vnetlab.predict.parse import parse_rule
+from vnetlab.predict.rules import Chain, Hook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.state import NftChain, NftTable
+
+_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+_BRIDGE_PRIORITIES = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
+"""Names of priorities (nft(8), and linux/netfilter_ipv4.h, linux/netfilter_bridge.h)."""
+_HOOK = re.compile(
+    r"type\s+(?P<kind>\w+)\s+hook\s+(?P<name>\w+)\s+"
+    r"(?:devices?\s*=?\s*(?P<devices>\{[^}]*\}|\"[^\"]*\"|\$?[\w.-]+)\s+)?"
+    r"priority\s+(?P<priority>[^;]+?)\s*;\s*(?:policy\s+(?P<policy>\w+)\s*;)?\s*"
+)
+_DEVICE = re.compile(r"[^\s{},\"]+")
+_FAMILIES = {"inet": ("inet",), "ip": ("ip",), "ip6": ("ip6",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base chain and the table that it runs in."""
+
+    chain: Chain
+    ruleset: Ruleset
+
+    @property
+    def hook(self) -> Hook:
+        """Where it is called from."""
+        assert self.chain.hook is not None
+        return self.chain.hook
+
+
+def base_chains(tables: tuple[NftTable, ...]) -> tuple[Base, ...]:
+    """Return the base chains of all tables in the order in which the kernel calls those of one hook.
+
+    Of equal priorities the chain that came last is called first (`nf_hook_entries_grow`).
+    """
+    last_first = [base for table in tables for base in _of_table(table)][::-1]
+    return tuple(sorted(last_first, key=lambda base: base.hook.priority))
+
+
+def _of_table(table: NftTable) -> Iterator[Base]:
+    defines = dict(table.defines)
+    chains = {chain.name: _chain(table, chain, defines) for chain in table.chains}
+    ruleset = Ruleset(chains)
+    for chain in chains.values():
+        if chain.hook:
+            yield Base(chain, ruleset)
+
+
+def _chain(table: NftTable, chain: NftChain, defines: dict[str, str]) -> Chain:
+    sets = {each.name: f"{{ {', '.join(each.elements)} }}" for each in table.sets}
+    rules = tuple(parse_rule(r.text, table.family, r.comment, defines, sets) for r in chain.rules)
+    return Chain(
+        table.name,
+        table.family,
+        chain.name,
+        parse_hook(chain.hook, table.family, defines) if chain.hook else None,
+        rules,
+        label=f"{table.family} {table.name} {chain.name}",
+    )
+
+
+def parse_hook(text: str, family: str, defines: dict[str, str] | None = None) -> Hook:
+    """Return a hook from its nft text; raises ValueError for text that is none."""
+    found = _HOOK.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"no nftables hook: {text}")
+    devices = tuple(_DEVICE.findall(found["devices"] or ""))
+    return Hook(
+        found["kind"],
+        found["name"],
+        _priority(found["priority"], family),
+        found["policy"] or "accept",
+        tuple((defines or {}).get(name.removeprefix("$"), name).strip('"') for name in devices),
+    )
+
+
+def _priority(text: str, family: str) -> int:
+    names = _BRIDGE_PRIORITIES if family == "bridge" else _PRIORITIES
+    word, *rest = text.replace("+", " + ").split() if not text.startswith("-") else [text]
+    base = names[word] if word in names else int(word)
+    return base + int("".join(rest) or "0")

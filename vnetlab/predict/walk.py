@@ -1,0 +1,136 @@
+"""One packet on its way, with all that comes of it: frames waiting, hops passed, arrivals, doubts."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from vnetlab.predict.conntrack import Conntrack
+from vnetlab.predict.passage import Unknown
+
+if TYPE_CHECKING:
+    from vnetlab.predict.hooks import Stop
+    from vnetlab.predict.packet import Arp, Frame, Packet
+    from vnetlab.predict.passage import Passage
+    from vnetlab.predict.space import Device, Space
+    from vnetlab.predict.world import World
+
+    NeighbourKey = tuple[str, str, int, int]
+
+MOST_FRAMES = 20_000
+"""Frames after which a flow is taken to go round for ever."""
+
+
+class Hop(NamedTuple):
+    """One thing that happened to a packet."""
+
+    namespace: str
+    stage: str
+    """Such as ``bridge``, ``prerouting``, ``route``, ``neighbour``, ``deliver``."""
+    object: str
+    """What decided: a device, rule, route or address."""
+    verdict: str
+    before: Packet | Arp
+    after: Packet | Arp
+
+    def __str__(self) -> str:
+        changed = "" if self.before == self.after else f" -> {self.after}"
+        return f"{self.namespace}: {self.stage}: {self.object}: {self.verdict}: {self.before}{changed}"
+
+
+class Arrival(NamedTuple):
+    """A packet seen at a node."""
+
+    node: str
+    device: str
+    socket: bool
+    """Behind the node's own filters; False: on its device, as a capture sees it."""
+    addressed: bool
+    """The frame was for this device, or for a group."""
+    source_mac: str
+    payload: Packet | Arp
+
+
+class Walk:
+    """The state of one prediction."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.queue: deque[tuple[Space, Device, Frame]] = deque()
+        self.hops: list[Hop] = []
+        self.arrivals: list[Arrival] = []
+        self.doubts: list[str] = []
+        self.looped = False
+        self.learned: dict[NeighbourKey, str] = {}
+        """Namespace, device, version and address of whoever asked a node, with the MAC it asked from."""
+        self._conntracks: dict[str, Conntrack] = {}
+
+    def run(self) -> None:
+        """Let every waiting frame go its way, until none is left."""
+        from vnetlab.predict.ethernet import receive
+
+        for _ in range(MOST_FRAMES):
+            if not self.queue:
+                return
+            space, device, frame = self.queue.popleft()
+            try:
+                receive(self, space, device, frame)
+            except Unknown as why:
+                self.doubt(space, str(why), frame.payload)
+        self.looped = True
+
+    def doubt(self, space: Space, why: str, packet: Packet | Arp) -> None:
+        """Write down what the model cannot tell."""
+        self.doubts.append(f"{space.name}: {why}")
+        self.note(space, "model", why, "unknown", packet)
+
+    def note(
+        self,
+        space: Space,
+        stage: str,
+        thing: str,
+        verdict: str,
+        before: Packet | Arp,
+        after: Packet | Arp | None = None,
+    ) -> None:
+        """Write down a hop."""
+        self.hops.append(Hop(space.name, stage, thing, verdict, before, before if after is None else after))
+
+    def hook(self, name: str, passage: Passage) -> Stop | None:
+        """Run an IP packet through a hook of its namespace. Raises Unknown."""
+        space, before = passage.space, passage.ip
+        if space.hooks.is_idle(before.version, name):
+            return None
+        conntrack = self._conntracks.get(space.name)
+        if conntrack is None:
+            conntrack = self._conntracks[space.name] = Conntrack()
+
+        def passed(label: str, verdict: str) -> None:
+            self.note(space, name, label, verdict, passage.packet)
+
+        stop = space.hooks.at_layer3(name, passage, conntrack, passed)
+        if passage.packet != before:
+            self.note(space, name, "translation", "translate", before, passage.packet)
+        return stop
+
+    def family_hook(self, family: str, name: str, passage: Passage) -> Stop | None:
+        """Run a frame through a hook of the bridge or arp family. Raises Unknown."""
+        space = passage.space
+        if not space.hooks.has_family(family, name):
+            return None
+
+        def passed(label: str, verdict: str) -> None:
+            self.note(space, f"{family} {name}", label, verdict, passage.packet)
+
+        return space.hooks.of_family(family, name, passage, passed)
+
+    def device_hook(self, name: str, device: str, passage: Passage) -> Stop | None:
+        """Run a frame through the ingress or egress hook of a device. Raises Unknown."""
+        space = passage.space
+        if not space.hooks.has_device(name, device):
+            return None
+
+        def passed(label: str, verdict: str) -> None:
+            self.note(space, name, label, verdict, passage.packet)
+
+        return space.hooks.at_device(name, device, passage, passed)

@@ -1,0 +1,115 @@
+"""Predictions beside promises: for people the matrix and every difference, for scripts one object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from vnetlab.guarantees import Verdict, VerdictKind
+from vnetlab.predict.compare import differences
+from vnetlab.report.json import flow_object
+from vnetlab.report.matrix import build_matrix
+from vnetlab.report.paragraph import headline
+from vnetlab.report.summary import Report
+from vnetlab.report.text import KIND_STYLE, PARAGRAPHS, print_matrix
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vnetlab.guarantees import Guarantee
+    from vnetlab.predict.journey import Prediction
+    from vnetlab.topology.model import Topology
+
+AGREE, DIFFER, UNKNOWN = "agree", "differ", "unknown"
+_KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A guarantee and what the model says of it."""
+
+    guarantee: Guarantee
+    prediction: Prediction
+    differences: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """``agree``, ``differ`` or ``unknown``."""
+        if self.prediction.outcome is None:
+            return UNKNOWN
+        return DIFFER if self.differences else AGREE
+
+    @property
+    def reason(self) -> str:
+        """What differs, where it does, and where the model's packet ended."""
+        return "; ".join((*self.differences, self.prediction.reason))
+
+
+def compare(guarantees: tuple[Guarantee, ...], predictions: tuple[Prediction, ...]) -> tuple[Compared, ...]:
+    """Put guarantees and predictions of the same order beside each other."""
+    pairs = zip(guarantees, predictions, strict=True)
+    return tuple(Compared(g, p, differences(g, p)) for g, p in pairs)
+
+
+def predictions_object(lab: str, compared: tuple[Compared, ...]) -> dict[str, Any]:
+    """Return the object of `predict --json`."""
+    counts = Counter(each.word for each in compared)
+    return {
+        "lab": lab,
+        "summary": {word: counts[word] for word in (AGREE, DIFFER, UNKNOWN)},
+        "predictions": [_object(each) for each in compared],
+    }
+
+
+def _object(each: Compared) -> dict[str, Any]:
+    guarantee, outcome = each.guarantee, each.prediction.outcome
+    return {
+        "guarantee": guarantee.id,
+        "mode": guarantee.mode,
+        "network": guarantee.network,
+        "source": guarantee.source,
+        "destination": guarantee.destination,
+        "flow": flow_object(guarantee.flow),
+        "expected": str(guarantee.expected),
+        "predicted": UNKNOWN if outcome is None else str(outcome),
+        "comparison": each.word,
+        "promise": guarantee.promise,
+        "reason": each.reason,
+    }
+
+
+def print_predictions(console: Console, topology: Topology, compared: tuple[Compared, ...]) -> None:
+    """Print the matrix of predictions, every difference, and the counts."""
+    console.print(Text.assemble(("vnetlab predict ", "bold"), (topology.name, "bold cyan")))
+    verdicts = tuple(_verdict(each) for each in compared)
+    matrix = build_matrix(Report(topology, topology.name, verdicts))
+    if matrix.rows:
+        console.print()
+        print_matrix(console, matrix)
+    _print_differences(console, compared)
+    counts = Counter(each.word for each in compared)
+    parts = [f"{counts[word]} {word}" for word in (AGREE, DIFFER, UNKNOWN) if counts[word] or word == AGREE]
+    console.print()
+    console.print(f"{len(compared)} guarantees: promise and model: {', '.join(parts)}")
+
+
+def _verdict(each: Compared) -> Verdict:
+    return Verdict(each.guarantee, each.prediction.outcome, _KINDS[each.word], each.reason)
+
+
+def _print_differences(console: Console, compared: tuple[Compared, ...]) -> None:
+    by_promise: dict[tuple[str, str], list[Compared]] = {}
+    for each in compared:
+        if each.word != AGREE:
+            by_promise.setdefault((each.word, each.guarantee.id), []).append(each)
+    for (word, promise), found in by_promise.items():
+        for each in found[:PARAGRAPHS]:
+            line = headline(_verdict(each)).partition(" ")[2]
+            console.print(Text(f"\n{word}: {line}", style=KIND_STYLE[_KINDS[word]]), soft_wrap=True)
+            console.print(f"  promised: {each.guarantee.expected}: {each.guarantee.promise}", soft_wrap=True)
+            console.print(f"  predicted: {each.prediction.outcome or UNKNOWN}: {each.reason}", soft_wrap=True)
+        if (left := len(found) - PARAGRAPHS) > 0:
+            console.print(f"\n... and {left} more {promise}; --json lists every prediction")
