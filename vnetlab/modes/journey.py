@@ -24,18 +24,18 @@ _MAX_HOPS = 64
 
 def travel(world: World, packet: Packet, hop: Hop) -> Fate:
     """Follow a packet whose first frame is ``hop`` to its end."""
-    asked, crossed = packet.destination, tuple[str, ...]()
-    translated_by = handed_by = ""
+    asked, handed_by = packet.destination, ""
+    crossed: tuple[str, ...] = ()
+    translations: tuple[tuple[str, IPAddress], ...] = ()
     for _ in range(_MAX_HOPS):
         if _isolated(hop) or _from_absent_host(world, hop):
             return Fate(Outcome.SILENT, hop.by.node, packet, crossed=crossed)
         end = _decide(world, packet, hop)
         if isinstance(end, Fate):
-            return replace(
-                end, translated_by=translated_by, handed_by=handed_by, asked=asked, crossed=crossed
-            )
+            return replace(end, translations=translations, handed_by=handed_by, asked=asked, crossed=crossed)
         crossed = (*crossed, hop.to.node)
-        translated_by = hop.to.node if end.translated else translated_by
+        if end.translated:
+            translations = (*translations, (hop.to.node, packet.source))
         handed_by = hop.to.node if end.handed else handed_by
         packet, hop = end.packet, end.hop
     return Fate(Outcome.SILENT, hop.to.node, packet, crossed=crossed, unresolved=True)
@@ -44,19 +44,25 @@ def travel(world: World, packet: Packet, hop: Hop) -> Fate:
 def answer_returns(world: World, sender: str, fate: Fate) -> bool:
     """Whether an answer to a delivered packet finds its way back to who sent it.
 
-    Where a host changed an address on the way, the answer has to pass it to be known for what it is.
+    Where a host changed an address on the way, the answer has to pass it to be known for what it is, and
+    goes on from there under the addresses of before.
     """
     restored = (fate.handed_by, fate.asked) if fate.handed_by and fate.asked else None
     reply = Packet(
         fate.packet.destination, fate.packet.source, fate.packet.protocol, answer=True, restored=restored
     )
     hop = world.hop(fate.node, reply.destination)
-    if hop is None:
+    passed: tuple[str, ...] = ()
+    for translator, before in reversed(fate.translations):
+        back = travel(world, reply, hop) if hop else None
+        if back is None or back.outcome is not Outcome.DELIVERED or back.node != translator:
+            return False
+        passed = (*passed, *back.crossed)
+        reply, hop = replace(back.packet, destination=before), back.arrived
+    back = travel(world, reply, hop) if hop else None
+    if back is None or back.outcome is not Outcome.DELIVERED or back.node != sender:
         return False
-    back = travel(world, reply, hop)
-    if back.outcome is not Outcome.DELIVERED or back.node != (fate.translated_by or sender):
-        return False
-    return not fate.handed_by or fate.handed_by in (*back.crossed, back.node)
+    return not fate.handed_by or fate.handed_by in (*passed, *back.crossed)
 
 
 def _isolated(hop: Hop) -> bool:
@@ -170,8 +176,13 @@ def _local(world: World, host: Host, packet: Packet, hop: Hop) -> Fate:
 
 
 def _permitted(world: World, into: Interface, out: Interface, packet: Packet) -> bool:
-    allowed = _may_begin(world, into, out, packet)
-    return allowed or (packet.answer and _may_begin(world, out, into, packet))
+    if _may_begin(world, into, out, packet):
+        return True
+    if not packet.answer:
+        return False
+    forwarded = packet.restored is not None and packet.restored[0] == into.node
+    hairpin = forwarded and into.network is not None and into.network is out.network
+    return hairpin or _may_begin(world, out, into, packet)
 
 
 def _may_begin(world: World, into: Interface, out: Interface, packet: Packet) -> bool:

@@ -41,8 +41,8 @@ class Fate:
     """The last frame, where it was delivered."""
     error: str = ""
     error_from: IPAddress | None = None
-    translated_by: str = ""
-    """Host that gave it an address of its own as source."""
+    translations: tuple[tuple[str, IPAddress], ...] = ()
+    """Hosts that gave it an address of their own as source, in order, and the source it had before."""
     handed_by: str = ""
     """Host that handed it on to a VM, as a forward says."""
     asked: IPAddress | None = None

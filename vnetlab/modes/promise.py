@@ -182,7 +182,7 @@ def seen_of(world: World, fate: Fate, kind: Kind) -> Seen:
         source_address=fate.packet.source,
         source_mac="" if at_host else fate.arrived.by.mac,
         ttl=fate.packet.ttl,
-        source_port_unprivileged=bool(fate.translated_by) and kind.port > 0,
+        source_port_unprivileged=bool(fate.translations) and kind.port > 0,
         destination_address=fate.packet.destination,
         destination_port=fate.packet.port or kind.port,
     )
