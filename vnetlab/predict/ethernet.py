@@ -182,7 +182,7 @@ def _leave(walk: Walk, space: Space, device: Device, frame: Frame) -> None:
         if behind is None:
             walk.note(space, "device", f"nobody is behind {device.name}", "drop", frame.payload)
             return
-        for answer in guest.answers(walk, behind, frame):
-            walk.queue.append((space, device, answer))
+        for tap, answer in guest.answers(walk, behind, frame):
+            walk.queue.append((space, space.devices[tap], answer))
     else:
         raise Unknown(f"{device.name} leads out of the state")

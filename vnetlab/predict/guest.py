@@ -6,13 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.predict import replies
-from vnetlab.predict.packet import SOLICITATION, Arp, Frame, Packet, Role
+from vnetlab.predict.packet import ADVERTISEMENT, SOLICITATION, Arp, Frame, Packet, Role
 from vnetlab.predict.walk import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vnetlab.predict.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A subnet or route of a guest."""
+
+    version: int
+    network: int
+    length: int
+    device: str
+    """The tap of the NIC that it leads out of."""
+    mac: str
+    """Of that NIC."""
+    next_hop: str
+    """MAC of the next hop; empty where the prefix is on the link."""
+    neighbours: Mapping[int, str]
+    """MAC by address of those on that NIC's link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +46,20 @@ class Guest:
     """Version and number of each address that it answers ARP or ND for."""
     addresses: frozenset[tuple[int, int]]
     """Those that it takes packets for: of all its NICs."""
-    prefixes: tuple[tuple[int, int, int], ...]
-    """Version, network and length of every prefix that it has a route to."""
+    exits: tuple[Exit, ...]
+    """Its own subnets and routes."""
 
-    def routes(self, version: int, address: int) -> bool:
-        """Tell whether it has a route to an address."""
+    def way(self, version: int, address: int) -> Exit | None:
+        """Return the exit that its routes give for an address."""
         bits = 32 if version == 4 else 128
-        return any(
-            v == version and (network ^ address) >> (bits - length) == 0
-            for v, network, length in self.prefixes
+        fitting = (
+            e for e in self.exits if e.version == version and (e.network ^ address) >> (bits - e.length) == 0
         )
+        return max(fitting, key=lambda e: e.length, default=None)
 
 
-def answers(walk: Walk, guest: Guest, frame: Frame) -> Iterator[Frame]:
-    """Write down a frame's arrival at a guest; yield the frames that it answers with."""
+def answers(walk: Walk, guest: Guest, frame: Frame) -> Iterator[tuple[str, Frame]]:
+    """Write down a frame's arrival at a guest; yield its answers, with the tap that each leaves by."""
     addressed = frame.destination == guest.mac or frame.is_group
     payload = frame.payload
     walk.arrivals.append(Arrival(guest.node, guest.device, False, addressed, frame.source, payload))
@@ -51,11 +68,18 @@ def answers(walk: Walk, guest: Guest, frame: Frame) -> Iterator[Frame]:
     if isinstance(payload, Arp):
         if payload.operation == 1 and (4, payload.target) in guest.resolved:
             answer = Arp(2, guest.mac, payload.target, payload.sender_mac, payload.sender)
-            yield Frame(guest.mac, payload.sender_mac, answer)
+            yield guest.device, Frame(guest.mac, payload.sender_mac, answer)
         return
     reply = _reply(walk, guest, payload)
-    if reply is not None:
-        yield Frame(guest.mac, frame.source, reply)
+    way = guest.way(reply.version, reply.destination) if reply else None
+    if reply is None:
+        return
+    if way is None or way.device == guest.device or reply.kind == ADVERTISEMENT:
+        yield guest.device, Frame(guest.mac, frame.source, reply)
+        return
+    next_hop = way.next_hop or way.neighbours.get(reply.destination, "")
+    if next_hop:
+        yield way.device, Frame(way.mac, next_hop, reply)
 
 
 def _reply(walk: Walk, guest: Guest, packet: Packet) -> Packet | None:
@@ -64,6 +88,6 @@ def _reply(walk: Walk, guest: Guest, packet: Packet) -> Packet | None:
             return None
         return replies.advertisement(packet)
     mine = (packet.version, packet.destination) in guest.addresses
-    if packet.role is not Role.REQUEST or not mine or not guest.routes(packet.version, packet.source):
+    if packet.role is not Role.REQUEST or not mine or not guest.way(packet.version, packet.source):
         return None
     return replies.reply_to(walk.world, guest.node, packet)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from vnetlab import names
 from vnetlab.guarantees import Outcome, Protocol, Special
-from vnetlab.predict.guest import Guest
+from vnetlab.predict.guest import Exit, Guest
 from vnetlab.predict.model import Model
 from vnetlab.predict.world import Sockets
+from vnetlab.topology.links import macs_on_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
     from vnetlab.state import State
-    from vnetlab.topology.model import IPAddress, Topology, Vm
+    from vnetlab.topology.model import IPAddress, IPNetwork, Topology, Vm
 
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 _UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
@@ -49,13 +50,13 @@ def model_of(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]
 
 def guests_of(topology: Topology) -> tuple[Guest, ...]:
     """Return the NICs of every VM behind a tap."""
-    return tuple(guest for vm in topology.vms.values() if vm.backend == "tap" for guest in _guests(vm))
+    taps = (vm for vm in topology.vms.values() if vm.backend == "tap")
+    return tuple(guest for vm in taps for guest in _guests(topology, vm))
 
 
-def _guests(vm: Vm) -> Iterator[Guest]:
+def _guests(topology: Topology, vm: Vm) -> Iterator[Guest]:
     addresses = frozenset(_number(a.ip) for nic in vm.nics for a in nic.addresses)
-    networks = [a.network for nic in vm.nics for a in nic.addresses] + [r.prefix for r in vm.routes]
-    prefixes = tuple((n.version, int(n.network_address), n.prefixlen) for n in networks)
+    exits = tuple(_exits(topology, vm))
     for nic in vm.nics:
         yield Guest(
             vm.name,
@@ -64,8 +65,23 @@ def _guests(vm: Vm) -> Iterator[Guest]:
             nic.mac,
             frozenset(_number(a.ip) for a in nic.addresses),
             addresses,
-            prefixes,
+            exits,
         )
+
+
+def _exits(topology: Topology, vm: Vm) -> Iterator[Exit]:
+    macs = macs_on_links(topology, vm.nics) if len(vm.nics) > 1 else {}
+    for nic in vm.nics:
+        known = {int(address): mac for (name, address), mac in macs.items() if name == nic.name}
+        prefixes: list[tuple[IPNetwork, str]] = [(a.network, "") for a in nic.addresses]
+        prefixes += [
+            (route.prefix, known.get(int(route.via), ""))
+            for route in vm.routes
+            if any(route.via in a.network for a in nic.addresses)
+        ]
+        for prefix, hop in prefixes:
+            number, tap = int(prefix.network_address), names.port(vm.name, nic.name)
+            yield Exit(prefix.version, number, prefix.prefixlen, tap, nic.mac, hop, known)
 
 
 def _number(address: IPAddress) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome
+from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Control, Kind, Point, Role, Shot, Station
-from vnetlab.probe.places import LOOPBACK, PORTS, Places, packed_mac
+from vnetlab.probe.places import LOOPBACK, PORTS, Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from vnetlab.probe.flight import Exit
@@ -9,7 +10,7 @@ from vnetlab.probe.flight import Exit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vnetlab.topology.model import IPAddress, Nic, Route, Topology
+    from vnetlab.topology.model import IPAddress, Nic, Route
 
 
 def way_out(exits: Iterable[Exit], address: bytes) -> Exit | None:
@@ -25,7 +26,7 @@ def way_out(exits: Iterable[Exit], address: bytes) -> Exit | None:
 
 
 def exits_of(
-    nics: tuple[Nic, ...], routes: tuple[Route, ...], macs: Mapping[tuple[str, IPAddress], bytes]
+    nics: tuple[Nic, ...], routes: tuple[Route, ...], macs: Mapping[tuple[str, IPAddress], str]
 ) -> tuple[Exit, ...]:
     """Return a guest's exits; ``macs`` are those of its neighbours, by NIC and address."""
     found = [
@@ -36,21 +37,12 @@ def exits_of(
     for route in routes:
         nic = next(n for n in nics if any(route.via in a.network for a in n.addresses))
         prefix = route.prefix
-        hop = macs.get((nic.name, route.via), b"")
+        hop = packed_mac(macs.get((nic.name, route.via), ""))
         found.append(Exit(prefix.network_address.packed, prefix.prefixlen, nic.name, hop))
     return tuple(found)
 
 
-def neighbours(topology: Topology, nics: tuple[Nic, ...]) -> dict[tuple[str, IPAddress], bytes]:
-    """Return the MAC of every address on the guest's links, as it would have learned them."""
-    sides = [(n.lan, n.mac, n.addresses) for n in topology.networks if n.lan.host]
-    sides += [(n.lan, n.mac, n.addresses) for h in topology.hosts.values() for n in h.nics.values()]
-    sides += [(n.lan, n.mac, n.addresses) for machine in topology.machines.values() for n in machine.nics]
-    sides += [(n.lan, n.mac, n.addresses) for vm in topology.vms.values() for n in vm.nics]
-    own = {nic.lan: nic.name for nic in nics}
-    return {
-        (own[lan], address.ip): bytes.fromhex(mac.replace(":", ""))
-        for lan, mac, addresses in sides
-        if lan in own
-        for address in addresses
-    }
+@cache
+def packed_mac(mac: str) -> bytes:
+    """Return the six bytes of a MAC written with colons; none of an empty one."""
+    return bytes.fromhex(mac.replace(":", ""))

@@ -4,12 +4,12 @@ knows.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from vnetlab import names
-from vnetlab.probe.exits import exits_of, neighbours
+from vnetlab.probe.exits import exits_of, packed_mac
 from vnetlab.probe.flight import Kind, Point, Role, Station
+from vnetlab.topology.links import macs_on_links
 from vnetlab.topology.model import Host, Machine, Vm
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class Places:
                 Point(names.port(node, n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
                 for n in found.nics
             )
-            macs = neighbours(self._topology, found.nics) if len(found.nics) > 1 else {}
+            macs = macs_on_links(self._topology, found.nics) if len(found.nics) > 1 else {}
             exits = exits_of(found.nics, found.routes, macs)
-            known = tuple((nic, address.packed, mac) for (nic, address), mac in macs.items())
+            known = tuple((nic, a.packed, packed_mac(mac)) for (nic, a), mac in macs.items())
             return Station(node, found.host, Role.GUEST, points, wanted, exits=exits, neighbours=known)
         points = tuple(
             Point(names.nic_device(n.name), (n.name,), packed_mac(n.mac), _packed(n.addresses))
@@ -137,12 +137,6 @@ def _host_points(host: Host) -> tuple[Point, ...]:
 
 def _packed(addresses: Iterable[IPInterface]) -> tuple[bytes, ...]:
     return tuple(a.ip.packed for a in addresses)
-
-
-@cache
-def packed_mac(mac: str) -> bytes:
-    """Return the six bytes of a MAC written with colons."""
-    return bytes.fromhex(mac.replace(":", ""))
 
 
 def group_mac(kind: Kind, destination: bytes) -> bytes:

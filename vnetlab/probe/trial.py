@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
 from vnetlab.probe.controls import add_controls, port_stations
+from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station
 from vnetlab.probe.order import in_blocks
-from vnetlab.probe.places import Places, group_mac, packed_mac
+from vnetlab.probe.places import Places, group_mac
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Flow
