@@ -224,10 +224,10 @@ def test_a_tap_that_has_a_guest_is_unavailable() -> None:
 
 def hold_tap(spaces: Spaces, device: str) -> None:
     """Be a guest on a tap of the host."""
-    from vnetlab.probe.tap import open_tap
+    from vnetlab.kernel.tap import attach
 
     with spaces.inside("hv"):
-        HELD.append(open_tap(device))
+        HELD.append(attach(device))
 
 
 HELD: list[int] = []

@@ -16,30 +16,28 @@ _IFF_NO_PI = 0x1000
 _REQUEST = struct.Struct("=16sH22x")  # struct ifreq: name and flags
 
 
-def open_tap(name: str) -> int:
+def attach(name: str) -> int:
     """Attach to a tap of the namespace that the thread is in, made if it is not there.
 
-    Returns a descriptor: each read or write is one Ethernet frame. While it is open the device has
-    carrier. Raises KernelError.
+    Returns a descriptor: each read or write is one Ethernet frame. While it is open the device has carrier.
+    Raises OSError; EBUSY where something is attached already.
     """
-    try:
-        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise KernelError(f"tap {name}: {DEVICE}: {error.strerror}") from error
+    descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF, _REQUEST.pack(name.encode(), _IFF_TAP | _IFF_NO_PI))
-    except OSError as error:
+    except OSError:
         os.close(descriptor)
-        raise KernelError(f"tap {name}: {error.strerror}") from error
+        raise
     return descriptor
 
 
 def create_tap(name: str) -> None:
     """Make a tap that stays when nobody has it open, as long as its namespace. Raises KernelError."""
-    descriptor = open_tap(name)
     try:
-        fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+        descriptor = attach(name)
+        try:
+            fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise KernelError(f"tap {name}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+        raise KernelError(f"tap {name}: {DEVICE}: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vnetlab.icmp import ERROR_NAMES
 from vnetlab.predict.packet import (
     ADVERTISEMENT,
     ECHO_REPLY,
@@ -44,27 +45,11 @@ _ICMP6 = {
     "no-route": 0, "admin-prohibited": 1, "addr-unreachable": 3, "port-unreachable": 4, "policy-fail": 5,
     "reject-route": 6,
 }  # fmt: skip
-NAMES = {
-    (4, 0x0300): "no-route",
-    (4, 0x0301): "host-unreachable",
-    (4, 0x0303): "port-unreachable",
-    (4, 0x0304): "frag-needed",
-    (4, 0x0309): "admin-prohibited",
-    (4, 0x030A): "admin-prohibited",
-    (4, 0x030D): "admin-prohibited",
-    (4, 0x0B00): "ttl-exceeded",
-    (6, 0x0100): "no-route",
-    (6, 0x0101): "admin-prohibited",
-    (6, 0x0103): "host-unreachable",
-    (6, 0x0104): "port-unreachable",
-    (6, 0x0200): "frag-needed",
-    (6, 0x0300): "ttl-exceeded",
-}
 
 
 def error_name(version: int, kind: int) -> str:
     """Return the name of an ICMP error, or its type and code."""
-    return NAMES.get((version, kind), f"type {kind >> 8} code {kind & 0xFF}")
+    return ERROR_NAMES.get((version, kind), f"type {kind >> 8} code {kind & 0xFF}")
 
 
 def error_of(kind: str, code: str, version: int) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
+from vnetlab.icmp import ERROR_NAMES
 from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sighting, Station, What
 
 if TYPE_CHECKING:
@@ -16,26 +17,6 @@ if TYPE_CHECKING:
 
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
-
-ERROR_CODES = {
-    (4, 0x0300): "no-route",
-    (4, 0x0301): "host-unreachable",
-    (4, 0x0303): "port-unreachable",
-    (4, 0x0304): "frag-needed",
-    (4, 0x0309): "admin-prohibited",
-    (4, 0x030A): "admin-prohibited",
-    (4, 0x030D): "admin-prohibited",
-    (4, 0x0B00): "ttl-exceeded",
-    (6, 0x0100): "no-route",
-    (6, 0x0101): "admin-prohibited",
-    (6, 0x0103): "host-unreachable",
-    (6, 0x0104): "port-unreachable",
-    (6, 0x0200): "frag-needed",
-    (6, 0x0300): "ttl-exceeded",
-}
-"""Names of ICMP errors (RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3) by version, type *
-256 + code.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +143,7 @@ def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:
 
 def error_name(version: int, icmp: int) -> str:
     """Return the name of an ICMP error, or its type and code."""
-    return ERROR_CODES.get((version, icmp), f"type {icmp >> 8} code {icmp & 0xFF}")
+    return ERROR_NAMES.get((version, icmp), f"type {icmp >> 8} code {icmp & 0xFF}")
 
 
 def same_port_sources(guarantees: Iterable[Guarantee]) -> frozenset[str]:

@@ -5,13 +5,12 @@ machine.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from functools import partial
-from struct import pack
 from typing import TYPE_CHECKING
 
+from vnetlab.kernel.tap import attach
 from vnetlab.probe.bridging import is_forwarding
 from vnetlab.probe.exits import way_out
 from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from vnetlab.probe.posts import Notes, Readers
     from vnetlab.probe.reading import Reader
 
-TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 FRAME_BYTES = 65_550
 READY_SECONDS = 5.0
 ADVERTISED = 136
@@ -31,20 +28,6 @@ ADVERTISED = 136
 _DESTINATIONS = {ETHERTYPES[4]: (30, 4), ETHERTYPES[6]: (38, 16)}
 """Offset and length of the destination in a frame, by ethertype."""
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
-
-
-def open_tap(device: str) -> int:
-    """Open the other end of a persistent tap of this namespace. Raises OSError; EBUSY: it has a
-    guest.
-    """
-    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        request = pack("16sH22x", device.encode(), IFF_TAP | IFF_NO_PI)
-        fcntl.ioctl(descriptor, TUNSETIFF, request)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 class GuestPost:
@@ -74,7 +57,7 @@ class GuestPost:
         try:
             for point in station.points:
                 guest = Guest(point.mac, point.addresses, every, station.exits, open_ports, frames.nonce)
-                self._taps[point.labels[0]] = (open_tap(point.device), point, guest)
+                self._taps[point.labels[0]] = (attach(point.device), point, guest)
             for point in station.points:
                 _wait_forwarding(point.device)
         except OSError:
