@@ -7,6 +7,7 @@ routes of a namespace after its addresses. So no packet ever passes rules that a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(ABC):
     """One thing to do in one namespace."""
 
     namespace: str
@@ -37,8 +38,8 @@ class Step:
         """Return the step in one line."""
         return f"{self.namespace}: {self._what()}"
 
-    def _what(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _what(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

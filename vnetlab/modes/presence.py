@@ -18,7 +18,7 @@ from vnetlab.topology.model import Family
 
 if TYPE_CHECKING:
     from vnetlab.modes.base import Context
-    from vnetlab.topology.model import IPAddress, IPNetwork
+    from vnetlab.topology.model import IPAddress, IPNetwork, Network
 
 _LINK_LOCAL = {Family.IPV4: [], Family.IPV6: ["fe80::/10"]}
 _GROUPS = {Family.IPV4: ["224.0.0.0/4", "255.255.255.255"], Family.IPV6: ["ff00::/8"]}
@@ -74,20 +74,24 @@ def _presence_rules(context: Context, answers_on: tuple[IPAddress, ...]) -> Rule
                     f"{network.name}: its host address is not for others",
                 )
             )
-    denied = NftRule(
-        f"iifname {device} {deny(network)}", f"{network.name}: VM to other addresses of the host"
-    )
+    denials = _denials(network, device)
+    return denials + Rules(guard=tuple(guard), input=tuple(answers), input_private=tuple(private))
+
+
+def _denials(network: Network, device: str) -> Rules:
+    """Return the rules that end what VMs begin towards the host and towards nowhere."""
     return Rules(
-        guard=tuple(guard),
         unroutable=(
             NftRule(
                 f"iifname {device} {UNROUTABLE} {deny(network)}",
                 f"{network.name}: VM to where the host has no route",
             ),
         ),
-        input=tuple(answers),
-        input_deny=(denied,),
-        input_private=tuple(private),
+        input_deny=(
+            NftRule(
+                f"iifname {device} {deny(network)}", f"{network.name}: VM to other addresses of the host"
+            ),
+        ),
     )
 
 
