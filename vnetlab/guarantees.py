@@ -63,6 +63,8 @@ class Special(StrEnum):
     SAME_PORT = "same-port"
     """Two senders use one source port and ICMP id at once."""
     ADVERTISEMENT = "router-advertisement"
+    UNTRACKED = "untracked"
+    """A TCP FIN of no connection, which connection tracking calls invalid."""
     ALIEN = "alien-source"
     """An outsider claims an address of a private network as its source."""
 

@@ -117,6 +117,11 @@ def _filter_bound_translation_elsewhere(state: State) -> State:
     )
 
 
+def _untracked_leave(state: State) -> State:
+    state = s.without_rules(state, "hv1", "forward", "would leave untranslated")
+    return s.without_rules(state, "hv1", "leak", "nothing leaves untranslated")
+
+
 TRAPS = (
     Trap(
         1,
@@ -246,6 +251,13 @@ TRAPS = (
             "filter unbound": _translation_unbound,
             "translation elsewhere": _filter_bound_translation_elsewhere,
         },
+    ),
+    Trap(
+        1,
+        "untracked packets leave untranslated",
+        "host-only.yaml",
+        "nat.untracked",
+        {"no filter of them": _untracked_leave},
     ),
     Trap(
         12,

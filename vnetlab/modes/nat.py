@@ -59,6 +59,7 @@ from vnetlab.modes.scopes import (
     link_scope,
     no_advertisement,
     not_on_lan,
+    untracked,
 )
 from vnetlab.modes.ways import same_port, way_errors
 from vnetlab.state import NftRule
@@ -204,6 +205,7 @@ def guarantees_for(world: World, network: Network) -> Iterator[Guarantee]:
     """Yield what a NAT network promises beside its pairs."""
     yield from forward_guarantees(world, network)
     yield from same_port(world, network)
+    yield from untracked(world, network)
     yield from way_errors(world, network)
     yield from link_scope(world, network)
     yield from forged_source(world, network)

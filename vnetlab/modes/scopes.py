@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Seen, Special
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import BROADCAST_MAC, first_hop, resolution
-from vnetlab.modes.promise import ECHO, SINK, Kind, Label, flow_of, from_fate
+from vnetlab.modes.promise import CONNECT, ECHO, SINK, Kind, Label, flow_of, from_fate
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
 
@@ -169,6 +169,28 @@ def alien_source(world: World, network: Network) -> Iterator[Guarantee]:
             silent = Fate(Outcome.SILENT, host.name, packet)
             kind = SINK
             yield from_fate(world, about, host.name, Hop(machine, side), packet, kind, silent, Special.ALIEN)
+
+
+def untracked(world: World, network: Network) -> Iterator[Guarantee]:
+    """Yield that a packet of no connection neither leaves the network, translated or not, nor enters it."""
+    about = label(network, "untracked", "what connection tracking does not know goes neither out nor in")
+    vm = next(iter(ports_of(world, network)), None)
+    uplink = next(i for i in world.interfaces[network.host] if i.nic == network.uplink)
+    kind = replace(CONNECT, answer=False)
+    for machine in outsiders(world, network) if vm else ():
+        for address in machine.addresses:
+            mine = vm.address(family_of(address)) if vm else None
+            if vm is None or mine is None or machine.lan != uplink.lan:
+                continue
+            out, _ = first_hop(world, vm.node, machine, address.ip)
+            for hop, packet, to in (
+                (out, Packet(mine.ip, address.ip), machine),
+                (Hop(machine, uplink), Packet(address.ip, mine.ip), vm),
+            ):
+                silent = Fate(Outcome.SILENT, network.host, packet)
+                # A VM that is on the machine's own LAN too needs no host to get there.
+                if hop and hop.by in (vm, machine):
+                    yield from_fate(world, about, to.node, hop, packet, kind, silent, Special.UNTRACKED)
 
 
 def no_advertisement(world: World, network: Network) -> Iterator[Guarantee]:

@@ -10,6 +10,7 @@ from vnetlab.predict.journey import Journey
 from vnetlab.predict.packet import (
     BROADCAST_MAC,
     ECHO_REQUEST,
+    FIN,
     ICMP,
     ICMP6,
     ROUTER_ADVERTISEMENT,
@@ -158,7 +159,8 @@ def _payload(flow: Flow, mac: str, fallback: int) -> Packet | Arp:
     icmp = ICMP if version == 4 else ICMP6
     protocol = _PROTOCOLS.get((flow.protocol, version), icmp)
     advertises = flow.special is Special.ADVERTISEMENT
-    kind = {TCP: SYN, UDP: 0}.get(protocol, ECHO_REQUEST[version])
+    first = FIN if flow.special is Special.UNTRACKED else SYN
+    kind = {TCP: first, UDP: 0}.get(protocol, ECHO_REQUEST[version])
     return Packet(
         version,
         source,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 """Protocol numbers (IANA), of both families."""
-SYN, SYN_ACK, RST_ACK = 0x02, 0x12, 0x14
+SYN, FIN, SYN_ACK, RST_ACK = 0x02, 0x01, 0x12, 0x14
 """TCP flags (RFC 9293, 3.1)."""
 ECHO_REQUEST = {4: 0x0800, 6: 0x8000}
 ECHO_REPLY = {4: 0x0000, 6: 0x8100}

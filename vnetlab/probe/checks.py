@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vnetlab.probe.observation import Observation
 
 UNPRIVILEGED = 1024
-_PORTS = (Kind.TCP, Kind.UDP, Kind.DHCP)
+_PORTS = (Kind.TCP, Kind.FIN, Kind.UDP, Kind.DHCP)
 
 
 def yes_faults(

@@ -28,6 +28,8 @@ class Kind(IntEnum):
     """A BOOTP discover (RFC 2131), or a DHCPv6 solicit (RFC 8415)."""
     RA = 7
     """A router advertisement with a default route and a prefix of its own."""
+    FIN = 9
+    """A FIN without ACK, which no kernel sends and which opens no connection (RFC 9293, 3.10.7)."""
     CONTROL = 8
     """A frame of the ethertype for local experiments, which no protocol stack touches."""
 

@@ -132,7 +132,7 @@ class Frames:
     ) -> None:
         source_port = shot.source_port or FIRST_PORT + number % PORTS
         _HH(packet, template.transport, source_port, shot.destination_port)
-        if shot.kind is Kind.TCP:
+        if shot.kind in (Kind.TCP, Kind.FIN):
             _I(packet, template.tag, (self.nonce + number) & 0xFFFF_FFFF)
         else:
             _II(packet, template.tag, self.nonce, number | (WANTED if shot.wants_answer else 0))
@@ -171,6 +171,7 @@ class Frames:
 _FILL = {
     Kind.UDP: Frames._fill_ports,
     Kind.TCP: Frames._fill_ports,
+    Kind.FIN: Frames._fill_ports,
     Kind.ICMP: Frames._fill_echo,
     Kind.DHCP: Frames._fill_dhcp,
     Kind.NS: Frames._fill_solicitation,

@@ -21,7 +21,7 @@ from vnetlab.probe.shape import DHCP6_TAG, DHCP_TAG
 
 IP4, IP6 = ETHERTYPES[4], ETHERTYPES[6]
 ICMP, TCP, UDP, ICMP6, FRAGMENT = 1, 6, 17, 58, 44
-TCP_FLAGS, SYN = 0x17, 0x02  # ACK, RST, SYN and FIN; SYN (RFC 9293 section 3.1)
+TCP_FLAGS, SYN, FIN = 0x17, 0x02, 0x01  # the first: ACK, RST, SYN and FIN (RFC 9293 section 3.1)
 
 _H = Struct("!H").unpack_from
 _HH = Struct("!HH").unpack_from
@@ -145,7 +145,7 @@ class Reader:
     def _tcp(self, data: bytes, at: int) -> Found | None:
         sport, dport, sequence, acknowledged, _, flags = _TCP(data, at)
         kind = flags & TCP_FLAGS
-        if kind == 0x02:
+        if kind in (SYN, FIN):
             number, what = (sequence - self._nonce) & 0xFFFF_FFFF, What.REQUEST
         elif kind in (0x12, 0x14):
             number = (acknowledged - 1 - self._nonce) & 0xFFFF_FFFF
@@ -178,7 +178,7 @@ class Reader:
             if protocol == FRAGMENT:
                 start, protocol = start + 8, data[start]
         if protocol == TCP:
-            if data[start + 13 : start + 14] and data[start + 13] & TCP_FLAGS != SYN:
+            if data[start + 13 : start + 14] and data[start + 13] & TCP_FLAGS not in (SYN, FIN):
                 return None  # likewise: a reset that answers an answer has the next shot's number
             number, port = self._quoted_syn(data, start), _H(data, start)[0]
         else:

@@ -60,6 +60,8 @@ def _body(kind: Kind, version: int) -> tuple[Packet, int, int]:
     tag = Raw(bytes(TAG_BYTES))
     if kind is Kind.UDP:
         return UDP(sport=1, dport=1) / tag, 8, 6
+    if kind is Kind.FIN:
+        return TCP(sport=1, dport=1, flags="F", window=64240), 4, 16
     if kind is Kind.TCP:
         return TCP(sport=1, dport=1, flags="S", window=64240, options=[("MSS", 1220)]), 4, 16
     if kind is Kind.ICMP:

@@ -78,6 +78,8 @@ def _shot(places: Places, node: str, flow: Flow) -> Shot:
         kind = Kind.DHCP
     elif flow.special is Special.ADVERTISEMENT:
         kind = Kind.RA
+    elif flow.special is Special.UNTRACKED:
+        kind = Kind.FIN
     destination = flow.destination_address.packed
     resolves = kind in (Kind.ARP, Kind.NS)
     mac = packed_mac(flow.next_hop_mac) if flow.next_hop_mac else group_mac(kind, destination)

@@ -20,12 +20,13 @@ _NAMES = {
     Kind.NS: "neighbour solicitation",
     Kind.ICMP: "echo request",
     Kind.TCP: "TCP SYN",
+    Kind.FIN: "TCP FIN",
     Kind.UDP: "UDP datagram",
     Kind.DHCP: "DHCP discover",
     Kind.RA: "router advertisement",
     Kind.CONTROL: "control frame",
 }
-_PORTS = (Kind.TCP, Kind.UDP, Kind.DHCP)
+_PORTS = (Kind.TCP, Kind.FIN, Kind.UDP, Kind.DHCP)
 _text = lru_cache(maxsize=65_536)(address_text)
 
 
