@@ -247,8 +247,7 @@ class _Wire:
                 continue
             post.lost()  # asking sets it back to nothing
             with self._spaces.inside(station.space):
-                if station.role is not Role.PORTS:  # which drop control frames once they are seen
-                    found |= counters.devices(station.name, [p.device for p in station.points])
+                found |= counters.devices(station.name, [p.device for p in station.points])
                 if station.role is Role.HOST:
                     found |= counters.conntrack(station.name)
         return found
