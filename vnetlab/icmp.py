@@ -17,3 +17,8 @@ ERROR_NAMES = {
     (6, 0x0300): "ttl-exceeded",
 }
 """By IP version, and type * 256 + code."""
+
+
+def error_name(version: int, kind: int) -> str:
+    """Return the name of an ICMP error, or its type and code; ``kind`` is type * 256 + code."""
+    return ERROR_NAMES.get((version, kind), f"type {kind >> 8} code {kind & 0xFF}")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TABLE = "vnetlab"
+_UNROUTABLE_HOOK = "type filter hook prerouting priority -290; policy accept;"
+"""Right behind the guard (-300), which has the first word."""
 
 
 def tables_for(parts: Sequence[Objects], uplinks: Sequence[str]) -> tuple[NftTable, ...]:
@@ -24,10 +26,7 @@ def tables_for(parts: Sequence[Objects], uplinks: Sequence[str]) -> tuple[NftTab
     ``uplinks`` are the devices towards segments. On all of them, forwarding or not: an IPv6 host answers
     "no route" even where it does not forward (`ip6_pkt_discard` in the kernel's net/ipv6/route.c).
     """
-    outside = NftRule(
-        f"iifname {devices(uplinks)} {UNROUTABLE} drop", "outsider to where the host has no route"
-    )
-    rules = sum((part.rules for part in parts), Rules(unroutable=(outside,) if uplinks else ()))
+    rules = sum((part.rules for part in parts), _outsiders(uplinks))
     found: list[NftTable] = []
     chains = tuple(chain for chain in _inet_chains(rules) if chain.rules)
     if rules != Rules():
@@ -44,8 +43,14 @@ def tables_for(parts: Sequence[Objects], uplinks: Sequence[str]) -> tuple[NftTab
 def router_table() -> NftTable:
     """Return the table of a router between segments, which answers whatever it has no route for."""
     rule = NftRule(f"{UNROUTABLE} reject with icmpx no-route", "no route")
-    hook = "type filter hook prerouting priority -290; policy accept;"
-    return NftTable("inet", TABLE, (NftChain("unroutable", hook, (rule,)),))
+    return NftTable("inet", TABLE, (NftChain("unroutable", _UNROUTABLE_HOOK, (rule,)),))
+
+
+def _outsiders(uplinks: Sequence[str]) -> Rules:
+    if not uplinks:
+        return Rules()
+    match = f"iifname {devices(uplinks)} {UNROUTABLE}"
+    return Rules(unroutable=(NftRule(f"{match} drop", "outsider to where the host has no route"),))
 
 
 def _inet_chains(rules: Rules) -> tuple[NftChain, ...]:
@@ -59,7 +64,7 @@ def _inet_chains(rules: Rules) -> tuple[NftChain, ...]:
         ),
         NftChain(
             "unroutable",
-            "type filter hook prerouting priority -290; policy accept;",
+            _UNROUTABLE_HOOK,
             rules.unroutable,
             "Destinations without a route are denied like any other, and as reliably.",
         ),

@@ -175,12 +175,14 @@ def untracked(world: World, network: Network) -> Iterator[Guarantee]:
     """Yield that a packet of no connection neither leaves the network, translated or not, nor enters it."""
     about = label(network, "untracked", "what connection tracking does not know goes neither out nor in")
     vm = next(iter(ports_of(world, network)), None)
+    if vm is None:
+        return
     uplink = next(i for i in world.interfaces[network.host] if i.nic == network.uplink)
     kind = replace(CONNECT, answer=False)
-    for machine in outsiders(world, network) if vm else ():
+    for machine in outsiders(world, network):
         for address in machine.addresses:
-            mine = vm.address(family_of(address)) if vm else None
-            if vm is None or mine is None or machine.lan != uplink.lan:
+            mine = vm.address(family_of(address))
+            if mine is None or machine.lan != uplink.lan:
                 continue
             out, _ = first_hop(world, vm.node, machine, address.ip)
             for hop, packet, to in (

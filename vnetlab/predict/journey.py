@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome, Protocol, Special
+from vnetlab.icmp import error_name
 from vnetlab.predict import replies
 from vnetlab.predict.packet import ROUTER_ADVERTISEMENT, Arp, Packet, Role, address_of
 
@@ -84,7 +85,7 @@ class Journey:
             bool(answers),
             _received(arrivals),
             address_of(error.version, error.source) if error else None,
-            replies.error_name(error.version, error.kind) if error else "",
+            error_name(error.version, error.kind) if error else "",
         )
 
     def _outcome(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vnetlab.icmp import ERROR_NAMES
 from vnetlab.predict.packet import (
     ADVERTISEMENT,
     ECHO_REPLY,
@@ -45,11 +44,6 @@ _ICMP6 = {
     "no-route": 0, "admin-prohibited": 1, "addr-unreachable": 3, "port-unreachable": 4, "policy-fail": 5,
     "reject-route": 6,
 }  # fmt: skip
-
-
-def error_name(version: int, kind: int) -> str:
-    """Return the name of an ICMP error, or its type and code."""
-    return ERROR_NAMES.get((version, kind), f"type {kind >> 8} code {kind & 0xFF}")
 
 
 def error_of(kind: str, code: str, version: int) -> int | None:

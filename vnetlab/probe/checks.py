@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome, Protocol, Special
+from vnetlab.icmp import error_name
 from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Kind
-from vnetlab.probe.observation import error_name
 from vnetlab.probe.wording import address, happened, mac
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
-from vnetlab.icmp import ERROR_NAMES
 from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sighting, Station, What
 
 if TYPE_CHECKING:
@@ -139,11 +138,6 @@ def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:
     if guarantee.expected in REACHED:
         return [sighting for sighting in arrivals if sighting.addressed]
     return arrivals
-
-
-def error_name(version: int, icmp: int) -> str:
-    """Return the name of an ICMP error, or its type and code."""
-    return ERROR_NAMES.get((version, icmp), f"type {icmp >> 8} code {icmp & 0xFF}")
 
 
 def same_port_sources(guarantees: Iterable[Guarantee]) -> frozenset[str]:

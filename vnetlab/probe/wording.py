@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome, Protocol
+from vnetlab.icmp import error_name
 from vnetlab.probe.flight import Kind, Sighting, What
-from vnetlab.probe.observation import REACHED, error_name
+from vnetlab.probe.observation import REACHED
 from vnetlab.probe.raw import address_text
 
 if TYPE_CHECKING:
