@@ -6,11 +6,15 @@ import click
 
 from vnetlab.cli.options import json_option, print_json
 
+MOST_LISTED = 120
+"""Nodes up to which --json lists every pair; beyond, one entry tells for all pairs of two groups."""
+
 
 @click.command(name="predict")
 @click.argument("file", metavar="FILE")
 @json_option
-def command(file: str, as_json: bool) -> int:
+@click.option("--expand", is_flag=True, help="Ask about every pair by itself, however many there are.")
+def command(file: str, as_json: bool, expand: bool) -> int:
     """Follow every promised packet through a model of the lab; needs no root.
 
     Each guarantee is put beside what the model says of the rules, routes and devices that `up` would
@@ -20,19 +24,18 @@ def command(file: str, as_json: bool) -> int:
     Example:
       vnetlab predict topologies/five-modes.yaml
     """
-    from vnetlab.compile import compile_topology
-    from vnetlab.modes import guarantees_for
-    from vnetlab.predict.matrix import predict
+    from vnetlab.forecast import forecast
     from vnetlab.report import predictions as report
     from vnetlab.topology.model import Topology
 
     topology = Topology.load(file)
-    guarantees = guarantees_for(topology)
-    compared = report.compare(guarantees, predict(topology, compile_topology(topology), guarantees))
+    few = len(tuple(topology.nodes())) <= MOST_LISTED
+    found = forecast(topology, every_pair=expand or (as_json and few))
+    compared = report.compare(found)
     if as_json:
-        print_json(report.predictions_object(topology.name, compared))
+        print_json(report.predictions_object(found, compared))
     else:
         from vnetlab.report.terminal import console
 
-        report.print_predictions(console(), topology, compared)
+        report.print_predictions(console(), found, compared)
     return int(any(each.word != report.AGREE for each in compared))

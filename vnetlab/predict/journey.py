@@ -124,9 +124,12 @@ class Journey:
     def _reason(self, outcome: Outcome, destination: str) -> str:
         if outcome in (Outcome.DELIVERED, Outcome.REFUSED):
             return f"it reaches {destination}"
-        for hop in reversed(self.hops):
-            if hop.verdict in _ENDS and hop.before.role is Role.REQUEST:
-                return f"{hop.namespace}: {hop.stage}: {hop.object}: {hop.verdict}"
+        ends = [h for h in self.hops if h.verdict in _ENDS and h.before.role is Role.REQUEST]
+        # Of a frame that is flooded, what became of it at the destination tells most.
+        ends.sort(key=lambda hop: hop.namespace == destination)
+        if ends:
+            hop = ends[-1]
+            return f"{hop.namespace}: {hop.stage}: {hop.object}: {hop.verdict}"
         return f"nothing leads it to {destination}"
 
 

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from vnetlab import names
 from vnetlab.guarantees import Outcome, Protocol, Special
+from vnetlab.predict.groups import groups_of
 from vnetlab.predict.guest import Exit, Guest
+from vnetlab.predict.mentions import mentions
 from vnetlab.predict.model import Model
+from vnetlab.predict.symbols import Symbols
 from vnetlab.predict.world import Sockets
 from vnetlab.topology.links import macs_on_links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
@@ -29,18 +32,48 @@ _UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTIS
 
 
 def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
-    """Return the model's answer to each guarantee, in their order."""
+    """Return the model's answer to each guarantee, in their order.
+
+    Of flows that are alike, between endpoints of equal treatment, one is followed.
+    """
     model = model_of(topology, state, guarantees)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
-    return tuple(
-        model.send(g.source, g.flow).prediction(
+    alike = Alike(topology, state, guarantees)
+    found: dict[Hashable, tuple[Guarantee, Prediction]] = {}
+    predictions = []
+    for g in guarantees:
+        key = alike.key(g)
+        known = found.get(key)
+        if known is not None:
+            predictions.append(alike.exchange(known[1], known[0], g))
+            continue
+        prediction = model.send(g.source, g.flow).prediction(
             g.destination,
             is_host=g.destination in topology.hosts,
             is_guest=g.destination in taps,
             any_frame=g.expected not in _REACHED,
         )
-        for g in guarantees
-    )
+        found[key] = (g, prediction)
+        predictions.append(prediction)
+    return tuple(predictions)
+
+
+class Alike:
+    """Tells which guarantees are the same question but for names, sockets included."""
+
+    def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
+        mentioned = mentions(state)
+        self._symbols = Symbols(topology, groups_of(topology, state, mentioned), mentioned.port)
+        self._sockets = {each.node: each for each in sockets_for(guarantees)}
+        self.exchange = self._symbols.exchange
+
+    def key(self, guarantee: Guarantee) -> Hashable:
+        """Return what tells a guarantee from all that are not alike."""
+        here, there = self._sockets.get(guarantee.source), self._sockets.get(guarantee.destination)
+        reached = guarantee.expected in _REACHED
+        heard = there.groups if there and guarantee.flow.destination_address.is_multicast else None
+        ports = here.ports if here else None, there.ports if there else None
+        return self._symbols.key(guarantee), reached, ports, heard
 
 
 def model_of(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Model:

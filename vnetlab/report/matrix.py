@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Outcome, Protocol, Special, VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from vnetlab.guarantees import Verdict
+    from vnetlab.predict.groups import Groups
     from vnetlab.report.summary import Report
     from vnetlab.topology.model import Topology
 
@@ -76,22 +77,58 @@ _KINDS = (
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 
 
-def build_matrix(report: Report) -> Matrix:
-    """Sum up every pair of nodes that any guarantee concerns."""
+def build_matrix(report: Report, groups: Groups | None = None, *, folded: bool = False) -> Matrix:
+    """Sum up every pair of nodes that any guarantee concerns.
+
+    With ``groups`` the verdicts are about the first members of each group, and tell for all of them;
+    ``folded`` then gives each group one row instead of one for each of its members.
+    """
     pairs: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in report.verdicts:
         key = (verdict.guarantee.source, verdict.guarantee.destination)
         pairs.setdefault(key, []).append(verdict)
-    concerned = {name for pair in pairs for name in pair}
-    order = [(group, name) for group, name in grouped(report.topology) if name in concerned]
     alone = {pair: _cell(verdicts) for pair, verdicts in pairs.items()}
-    names = [name for _, name in order]
+    told = _Told(alone, groups)
+    concerned = {told.first(name) for pair in pairs for name in pair}
+    order = [each for each in grouped(report.topology) if told.first(each[1]) in concerned]
+    if folded:
+        order = [(group, name) for group, name in order if told.first(name) == name]
     return Matrix(
         tuple(
-            Row(group, name, tuple(_with_reverse(alone, name, other) for other in names))
+            Row(
+                group,
+                told.title(name) if folded else name,
+                tuple(told.cell(name, other, itself=folded) for _, other in order),
+            )
             for group, name in order
         )
     )
+
+
+class _Told:
+    """The cells of all pairs, told by the pairs that were asked about."""
+
+    def __init__(self, cells: Mapping[tuple[str, str], Cell], groups: Groups | None) -> None:
+        self._cells = cells
+        self._members = {n: group for group in (groups.members if groups else ()) for n in group}
+
+    def first(self, name: str) -> str:
+        """Return the node that tells for this one."""
+        return self._members.get(name, (name,))[0]
+
+    def title(self, name: str) -> str:
+        """Return the name of a group: that of its first member, and how many there are."""
+        size = len(self._members.get(name, (name,)))
+        return name if size == 1 else f"{name} \N{MULTIPLICATION SIGN}{size}"
+
+    def cell(self, source: str, destination: str, *, itself: bool) -> Cell:
+        """Return the cell of a pair; ``itself``: what a group's members are to each other."""
+        near, far = self.first(source), self.first(destination)
+        if near == far:
+            if (source == destination and not itself) or len(self._members.get(near, ())) == 1:
+                return Cell.NONE
+            far = self._members.get(near, (near, near))[1]
+        return _with_reverse(self._cells, near, far)
 
 
 def grouped(topology: Topology) -> tuple[tuple[str, str], ...]:
@@ -129,7 +166,7 @@ def _is_plain(verdict: Verdict) -> bool:
     return (flow.special is Special.NONE or trick) and flow.protocol is not Protocol.RESOLUTION
 
 
-def _with_reverse(cells: dict[tuple[str, str], Cell], source: str, destination: str) -> Cell:
+def _with_reverse(cells: Mapping[tuple[str, str], Cell], source: str, destination: str) -> Cell:
     cell = cells.get((source, destination), Cell.NONE)
     back = cells.get((destination, source), Cell.NONE)
     if cell is Cell.BOTH and back in (Cell.REJECTED, Cell.SILENT):

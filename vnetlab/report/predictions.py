@@ -19,12 +19,14 @@ from vnetlab.report.text import KIND_STYLE, PARAGRAPHS, print_matrix
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vnetlab.forecast import Forecast
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
-    from vnetlab.topology.model import Topology
 
 AGREE, DIFFER, UNKNOWN = "agree", "differ", "unknown"
 _KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
+MOST_ROWS = 100
+"""Nodes up to which the matrix has a row for each; beyond, one for each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Compared:
     guarantee: Guarantee
     prediction: Prediction
     differences: tuple[str, ...]
+    count: int = 1
+    """How many guarantees of its kind it stands for."""
 
     @property
     def word(self) -> str:
@@ -48,18 +52,26 @@ class Compared:
         return "; ".join((*self.differences, self.prediction.reason))
 
 
-def compare(guarantees: tuple[Guarantee, ...], predictions: tuple[Prediction, ...]) -> tuple[Compared, ...]:
-    """Put guarantees and predictions of the same order beside each other."""
-    pairs = zip(guarantees, predictions, strict=True)
-    return tuple(Compared(g, p, differences(g, p)) for g, p in pairs)
+def compare(found: Forecast) -> tuple[Compared, ...]:
+    """Put guarantees and predictions beside each other."""
+    rows = zip(found.guarantees, found.predictions, found.counts, strict=True)
+    return tuple(Compared(g, p, differences(g, p), count) for g, p, count in rows)
 
 
-def predictions_object(lab: str, compared: tuple[Compared, ...]) -> dict[str, Any]:
+def _counts(compared: tuple[Compared, ...]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for each in compared:
+        counts[each.word] += each.count
+    return counts
+
+
+def predictions_object(found: Forecast, compared: tuple[Compared, ...]) -> dict[str, Any]:
     """Return the object of `predict --json`."""
-    counts = Counter(each.word for each in compared)
+    counts = _counts(compared)
     return {
-        "lab": lab,
+        "lab": found.topology.name,
         "summary": {word: counts[word] for word in (AGREE, DIFFER, UNKNOWN)},
+        "groups": [list(group) for group in found.groups.members],
         "predictions": [_object(each) for each in compared],
     }
 
@@ -76,24 +88,26 @@ def _object(each: Compared) -> dict[str, Any]:
         "expected": str(guarantee.expected),
         "predicted": UNKNOWN if outcome is None else str(outcome),
         "comparison": each.word,
+        "stands_for": each.count,
         "promise": guarantee.promise,
         "reason": each.reason,
     }
 
 
-def print_predictions(console: Console, topology: Topology, compared: tuple[Compared, ...]) -> None:
+def print_predictions(console: Console, found: Forecast, compared: tuple[Compared, ...]) -> None:
     """Print the matrix of predictions, every difference, and the counts."""
+    topology = found.topology
     console.print(Text.assemble(("vnetlab predict ", "bold"), (topology.name, "bold cyan")))
-    verdicts = tuple(_verdict(each) for each in compared)
-    matrix = build_matrix(Report(topology, topology.name, verdicts))
+    report = Report(topology, topology.name, tuple(_verdict(each) for each in compared))
+    matrix = build_matrix(report, found.groups, folded=len(found.groups.of) > MOST_ROWS)
     if matrix.rows:
         console.print()
         print_matrix(console, matrix)
     _print_differences(console, compared)
-    counts = Counter(each.word for each in compared)
+    counts = _counts(compared)
     parts = [f"{counts[word]} {word}" for word in (AGREE, DIFFER, UNKNOWN) if counts[word] or word == AGREE]
     console.print()
-    console.print(f"{len(compared)} guarantees: promise and model: {', '.join(parts)}")
+    console.print(f"{counts.total()} guarantees: promise and model: {', '.join(parts)}")
 
 
 def _verdict(each: Compared) -> Verdict:
@@ -108,6 +122,7 @@ def _print_differences(console: Console, compared: tuple[Compared, ...]) -> None
     for (word, promise), found in by_promise.items():
         for each in found[:PARAGRAPHS]:
             line = headline(_verdict(each)).partition(" ")[2]
+            line += f" (and {each.count - 1} like it)" if each.count > 1 else ""
             console.print(Text(f"\n{word}: {line}", style=KIND_STYLE[_KINDS[word]]), soft_wrap=True)
             console.print(f"  promised: {each.guarantee.expected}: {each.guarantee.promise}", soft_wrap=True)
             console.print(f"  predicted: {each.prediction.outcome or UNKNOWN}: {each.reason}", soft_wrap=True)

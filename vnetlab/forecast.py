@@ -1,0 +1,48 @@
+"""Promise and model of a whole topology, beside each other. Pure: no root, no kernel.
+
+Either every guarantee by itself, or those of a miniature with how many each stands for: the cost of that
+grows with the kinds of endpoint, and a lab of a thousand VMs takes no longer than its twenty networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.compile import compile_topology
+from vnetlab.modes import guarantees_for
+from vnetlab.predict.matrix import predict
+from vnetlab.predict.miniature import counted, miniature
+
+if TYPE_CHECKING:
+    from vnetlab.guarantees import Guarantee
+    from vnetlab.predict.groups import Groups
+    from vnetlab.predict.journey import Prediction
+    from vnetlab.topology.model import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Guarantees, the model's answer to each, and how many of its kind each stands for."""
+
+    topology: Topology
+    guarantees: tuple[Guarantee, ...]
+    predictions: tuple[Prediction, ...]
+    counts: tuple[int, ...]
+    groups: Groups
+    """Nodes of equal treatment; of those left out in the guarantees, the first ones of a group tell."""
+
+
+def forecast(topology: Topology, *, every_pair: bool) -> Forecast:
+    """Ask the model about every pair of nodes, or about one pair for each pair of their groups."""
+    state = compile_topology(topology)
+    small = miniature(topology, state)
+    if every_pair:
+        guarantees = guarantees_for(topology)
+        predictions = predict(topology, state, guarantees)
+        return Forecast(topology, guarantees, predictions, (1,) * len(guarantees), small.groups)
+    derived = guarantees_for(small.topology)
+    told = [(g, count) for g, count in zip(derived, counted(small, derived), strict=True) if count]
+    guarantees = tuple(guarantee for guarantee, _ in told)
+    predictions = predict(small.topology, small.state, guarantees)
+    return Forecast(topology, guarantees, predictions, tuple(count for _, count in told), small.groups)
