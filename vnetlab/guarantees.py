@@ -23,13 +23,20 @@ class Outcome(StrEnum):
     """The destination did not see it and nobody said anything."""
 
 
+UNKNOWN = "unknown"
+"""What reports call the outcome of a model that does not know."""
+
+
 class VerdictKind(StrEnum):
-    """How promise and observation compare."""
+    """How the four answers compare: promised, predicted, present and observed."""
 
     HOLDS = "holds"
+    """All four agree, in outcome and in every promised detail."""
     BROKEN = "broken"
+    """One differs from another."""
     INCONCLUSIVE = "inconclusive"
-    """The observation proves nothing: a control was lost, a capture failed, a counter of drops moved."""
+    """One is missing: the model does not know, or the observation proves nothing (a control was lost, a
+    capture failed, a counter of drops moved)."""
     UNAVAILABLE = "unavailable"
     """The probe could not be made here; a feature it needs is absent."""
 
@@ -143,4 +150,8 @@ class Verdict:
     reason: str
     """One sentence: why it is broken or inconclusive; what was seen where it holds."""
     evidence: tuple[str, ...] = field(default=())
-    """What was sent, what was seen where, which control arrived."""
+    """What was sent, what was seen where, which control arrived, and what decided in the model."""
+    predicted: Outcome | None = None
+    """What a model of the compiled State says; None: it does not know."""
+    present: Outcome | None = None
+    """What the same model says of the State read back from the kernel; None: it does not know."""

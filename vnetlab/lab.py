@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
+    from vnetlab.examine import Findings
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -137,10 +138,17 @@ class Lab:
             raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
 
     def probe(self) -> tuple[Verdict, ...]:
-        """Judge every guarantee of the topology by real packets, in one flight."""
+        """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
+
+        Raises LabLost where the lab ends meanwhile, KernelError where its State cannot be read.
+        """
+        return self.examine().verdicts
+
+    def examine(self) -> Findings:
+        """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
-        return self._fly(guarantees_for(self.topology))
+        return self._examine(guarantees_for(self.topology))
 
     def expect(
         self,
@@ -171,16 +179,20 @@ class Lab:
         wanted = guarantee_for_expect(self.topology, expect)
         if not wanted:
             raise UserError(f"{source} and {destination} have no address family in common")
-        verdicts = self._fly((*wanted, *_controls(self.topology, wanted)))[: len(wanted)]
+        found = self._examine((*wanted, *_controls(self.topology, wanted)))
+        verdicts = found.verdicts[: len(wanted)]
         failed = [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS]
         if failed:
             raise AssertionError("\n\n".join(failed))
         return verdicts[0]
 
-    def _fly(self, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
-        from vnetlab.probe.run import probe
+    def _examine(self, guarantees: tuple[Guarantee, ...]) -> Findings:
+        from vnetlab.compile import compile_topology
+        from vnetlab.examine import examine
 
-        return probe(self._running_agent(), self.topology, guarantees)
+        # Also where something else was built in its place: what a file promises is judged by the file.
+        compiled = compile_topology(self.topology)
+        return examine(self._running_agent(), self.topology, compiled, guarantees)
 
     def _build(self, *, to_probe: bool = False) -> None:
         from vnetlab.kernel import detect

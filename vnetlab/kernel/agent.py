@@ -66,16 +66,29 @@ class Agent:
         What it raises is raised here; the traceback of anything but a VnetlabError is the text of its
         cause. Raises LabLost where the lab or the process ended.
         """
+        return self.start(function, argument)()
+
+    def start(self, function: Callable[[Any, Argument], Result], argument: Argument) -> Callable[[], Result]:
+        """Begin a call() and return what ends it: call that for the result, once, before any other call."""
         message = pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
-        with self._lock:
+        self._lock.acquire()
+        try:
             self._exchange(message)
-            try:
-                answer = agent_main.receive(self._connection)
-            except (OSError, EOFError) as error:
-                raise LabLost(f"{self._lab} ended while it was in use") from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return self._finish
+
+    def _finish(self) -> Any:
+        try:
+            answer = agent_main.receive(self._connection)
+        except (OSError, EOFError) as error:
+            raise LabLost(f"{self._lab} ended while it was in use") from error
+        finally:
+            self._lock.release()
         succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
         if succeeded:
-            return result  # type: ignore[no-any-return]
+            return result
         if result is None:
             raise KernelError(f"inside {self._lab}: {text}")
         raised = agent_main.unpack_error(result)

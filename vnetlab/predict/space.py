@@ -42,7 +42,7 @@ class Space:
         self.name = namespace.name
         self.kind = namespace.kind
         self.devices = {link.name: _device(link) for link in namespace.links}
-        self._settings = _written(namespace.sysctls)
+        self._settings = written(namespace.sysctls)
         self.beyond = namespace.beyond[0] if namespace.beyond else self._unmodelled()
         self.devices[LOOPBACK] = Device(LOOPBACK, "loopback", "00:00:00:00:00:00", _LOOPBACK_MTU)
 
@@ -172,7 +172,7 @@ class Space:
         }
 
 
-def _written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
+def written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
     """Return the settings as they are after all are written, in order.
 
     Writing these two for `all` writes them for every device, and for those to come (ip-sysctl).

@@ -51,12 +51,17 @@ def base_chains(tables: tuple[NftTable, ...]) -> tuple[Base, ...]:
 
 
 def _of_table(table: NftTable) -> Iterator[Base]:
-    defines = dict(table.defines)
-    chains = {chain.name: _chain(table, chain, defines) for chain in table.chains}
+    chains = understood(table)
     ruleset = Ruleset(chains)
     for chain in chains.values():
         if chain.hook:
             yield Base(chain, ruleset)
+
+
+def understood(table: NftTable) -> dict[str, Chain]:
+    """Return the chains of a table by name, their rules as values: texts that mean the same are equal."""
+    defines = dict(table.defines)
+    return {chain.name: _chain(table, chain, defines) for chain in table.chains}
 
 
 def _chain(table: NftTable, chain: NftChain, defines: dict[str, str]) -> Chain:

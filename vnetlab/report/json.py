@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vnetlab.guarantees import VerdictKind
+from vnetlab.guarantees import UNKNOWN, VerdictKind
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Flow, Verdict
@@ -65,6 +65,8 @@ def _verdict(verdict: Verdict) -> JsonObject:
         "destination": guarantee.destination,
         "flow": flow_object(guarantee.flow),
         "expected": str(guarantee.expected),
+        "predicted": str(verdict.predicted or UNKNOWN),
+        "present": str(verdict.present or UNKNOWN),
         "observed": None if verdict.observed is None else str(verdict.observed),
         "verdict": str(verdict.kind),
         "promise": guarantee.promise,

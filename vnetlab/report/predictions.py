@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vnetlab.guarantees import Verdict, VerdictKind
+from vnetlab.guarantees import UNKNOWN, Verdict, VerdictKind
 from vnetlab.predict.compare import differences
 from vnetlab.report.json import flow_object
 from vnetlab.report.matrix import build_matrix
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vnetlab.predict.journey import Prediction
     from vnetlab.topology.model import Topology
 
-AGREE, DIFFER, UNKNOWN = "agree", "differ", "unknown"
+AGREE, DIFFER = "agree", "differ"
 _KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
 
 
