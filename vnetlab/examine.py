@@ -48,9 +48,9 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
         return Findings()
     flight = plan_flight(topology, guarantees)
     present = agent.call(read, nodes_of(compiled))
-    flown = agent.start(fly, flight)
-    predictions = predict(topology, compiled, guarantees), predict(topology, present, guarantees)
-    judged = judge(guarantees, flight, flown())
+    with agent.running(fly, flight) as log:
+        predictions = predict(topology, compiled, guarantees), predict(topology, present, guarantees)
+        judged = judge(guarantees, flight, log())
     changes = drift(compiled, present) if predictions[0] != predictions[1] else ()
     return Findings(tuple(settle(*answers, changes) for answers in zip(judged, *predictions, strict=True)))
 

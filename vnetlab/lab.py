@@ -239,7 +239,7 @@ class Lab:
     def _running_agent(self) -> Agent:
         from vnetlab.kernel.agent import Agent
 
-        if self._agent is None:
+        if self._agent is None or self._agent.closed:
             self._agent = Agent(self._running(), PRELOAD)
             self._agent.__enter__()
         return self._agent

@@ -15,6 +15,7 @@ from vnetlab.report.paragraph import paragraph
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Verdict
+    from vnetlab.kernel.spaces import Spaces
 
 pytestmark = pytest.mark.kernel
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
@@ -60,7 +61,7 @@ def test_a_rule_deleted_by_hand_is_named(lab_name: str) -> None:
             "promised and predicted delivered, but present and observed rejected"
         )
         assert f"hv1: inet vnetlab forward lacks `{comment}`" in verdict.reason
-        assert "present:   rejected" in paragraph(verdict)
+        assert "present: rejected" in paragraph(verdict)
 
 
 def test_what_the_model_cannot_know_is_inconclusive(lab_name: str) -> None:
@@ -107,3 +108,16 @@ def test_an_expectation_has_four_answers_too(lab_name: str) -> None:
         delete_rule(lab, "hv1", "forward", "home: VM to the LAN and beyond")
         with pytest.raises(AssertionError, match="present and observed rejected"):
             lab.expect("web", "peer", protocol="tcp", port=443)
+
+
+def space_names(spaces: Spaces, _: None) -> tuple[str, ...]:
+    return spaces.names()
+
+
+def test_an_examination_that_is_broken_off_leaves_no_answer_for_the_next(lab_name: str) -> None:
+    with Lab(TOPOLOGIES / "isolated.yaml", lab_name) as lab:
+        agent = lab._running_agent()
+        with pytest.raises(ZeroDivisionError), agent.running(space_names, None):
+            raise ZeroDivisionError
+        assert agent.closed
+        assert {v.kind for v in lab.probe()} == {VerdictKind.HOLDS}

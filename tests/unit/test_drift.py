@@ -92,7 +92,7 @@ def _one_rule(text: str, priority: str) -> State:
 
 def test_the_same_rule_in_other_words_is_no_difference() -> None:
     """What nft lists it words otherwise than it was written."""
-    written = _one_rule('iifname $up tcp dport 80 reject with icmpx admin-prohibited', "filter")
+    written = _one_rule("iifname $up tcp dport 80 reject with icmpx admin-prohibited", "filter")
     listed = _one_rule('iifname "eth0" tcp dport 80 reject with icmpx type admin-prohibited', "0")
     assert written != listed
     assert drift(written, listed) == ()

@@ -124,11 +124,11 @@ def test_text_names_promise_sent_and_seen_of_a_broken_guarantee() -> None:
     broken = replace(verdict("peer", "web", kind=VerdictKind.BROKEN), predicted=Outcome.SILENT)
     text = text_of(report(broken))
     assert "BROKEN nat.inbound (hv/home): peer -> web, ipv4 tcp 80" in text
-    assert "promised:  silent: it is silent" in text
+    assert "promised: silent: it is silent" in text
     assert "predicted: silent" in text
-    assert "present:   unknown" in text
-    assert "observed:  delivered" in text
-    assert "because:   because" in text
+    assert "present: unknown" in text
+    assert "observed: delivered" in text
+    assert "because: because" in text
     assert "sent it" in text
     assert "1 guarantees: 0 holds, 1 broken" in text
     assert paragraph(broken).splitlines()[0] in text
@@ -215,7 +215,7 @@ def test_junit_has_one_uniquely_named_case_per_guarantee() -> None:
         ["error"],
         ["skipped"],
     ]
-    assert "promised:  silent" in (suite[1][0].text or "")
+    assert "promised: silent" in (suite[1][0].text or "")
 
 
 def test_json_has_every_verdict_with_its_flow() -> None:

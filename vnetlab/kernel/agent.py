@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vnetlab.errors import KernelError, LabLost, VnetlabError
@@ -20,7 +20,7 @@ from vnetlab.kernel import agent_main
 from vnetlab.kernel.holder import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from vnetlab.kernel.holder import Holder
@@ -41,6 +41,7 @@ class Agent:
     def __init__(self, holder: Holder | None, preload: tuple[str, ...] = PRELOAD) -> None:
         self._lab = f"lab {holder.name}" if holder else "the scratch lab"
         self._lock = threading.Lock()
+        self._owes = False
         self._connection, theirs = socket.socketpair()
         entering: AbstractContextManager[tuple[int, ...]] = holder.spaces() if holder else nullcontext(())
         try:
@@ -66,26 +67,38 @@ class Agent:
         What it raises is raised here; the traceback of anything but a VnetlabError is the text of its
         cause. Raises LabLost where the lab or the process ended.
         """
-        return self.start(function, argument)()
+        with self.running(function, argument) as result:
+            return result()
 
-    def start(self, function: Callable[[Any, Argument], Result], argument: Argument) -> Callable[[], Result]:
-        """Begin a call() and return what ends it: call that for the result, once, before any other call."""
+    @contextmanager
+    def running(
+        self, function: Callable[[Any, Argument], Result], argument: Argument
+    ) -> Iterator[Callable[[], Result]]:
+        """Begin a call(); calling what the context yields ends it and returns the result.
+
+        Where the block ends without that, so does the process: its answer would pass for the next call's.
+        """
         message = pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
-        self._lock.acquire()
-        try:
+        with self._lock:
             self._exchange(message)
-        except BaseException:
-            self._lock.release()
-            raise
-        return self._finish
+            self._owes = True
+            try:
+                yield self._answer
+            finally:
+                if self._owes:
+                    self.close()
 
-    def _finish(self) -> Any:
+    @property
+    def closed(self) -> bool:
+        """Whether the process was ended."""
+        return self._connection.fileno() < 0
+
+    def _answer(self) -> Any:
         try:
             answer = agent_main.receive(self._connection)
         except (OSError, EOFError) as error:
             raise LabLost(f"{self._lab} ended while it was in use") from error
-        finally:
-            self._lock.release()
+        self._owes = False
         succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
         if succeeded:
             return result
@@ -98,7 +111,7 @@ class Agent:
 
     def close(self) -> None:
         """End the process, whatever it is doing; the lab goes on."""
-        if self._connection.fileno() < 0:
+        if self.closed:
             return
         self._process.send_signal(signal.SIGTERM)  # it ends the inner process and reaps it
         self._process.wait()

@@ -22,11 +22,11 @@ def headline(verdict: Verdict) -> str:
 def details(verdict: Verdict) -> tuple[str, ...]:
     """Return the lines below the headline."""
     return (
-        f"promised:  {verdict.guarantee.expected}: {verdict.guarantee.promise}",
+        f"promised: {verdict.guarantee.expected}: {verdict.guarantee.promise}",
         f"predicted: {verdict.predicted or UNKNOWN}",
-        f"present:   {verdict.present or UNKNOWN}",
-        f"observed:  {verdict.observed or 'nothing could be observed'}",
-        f"because:   {verdict.reason}",
+        f"present: {verdict.present or UNKNOWN}",
+        f"observed: {verdict.observed or 'nothing could be observed'}",
+        f"because: {verdict.reason}",
         *verdict.evidence,
     )
 
