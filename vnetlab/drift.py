@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from vnetlab.predict.rules import Chain, Rule
-    from vnetlab.state import Address, Link, Namespace, Neighbour, NftTable, State, StaticRoute
+    from vnetlab.state import Address, Link, Namespace, NftTable, State
 
 _DEVICE_SETTINGS = ("net/ipv4/conf/", "net/ipv6/conf/")
 _LOOPBACK = "lo"
@@ -38,11 +38,10 @@ def drift(compiled: State, present: State) -> tuple[str, ...]:
 def _of_namespace(wanted: Namespace, actual: Namespace) -> Iterator[str]:
     yield from _of_tables(wanted.tables, actual.tables)
     yield from _of_links(wanted.links, actual.links)
-    yield from _of_sets([_route(r) for r in wanted.routes], [_route(r) for r in actual.routes])
+    yield from _of_sets([f"route {r}" for r in wanted.routes], [f"route {r}" for r in actual.routes])
     yield from _of_sets([_address(a) for a in wanted.addresses], [_address(a) for a in actual.addresses])
-    yield from _of_sets(
-        [_neighbour(n) for n in wanted.neighbours], [_neighbour(n) for n in actual.neighbours]
-    )
+    before, after = ([f"neighbour {n}" for n in each.neighbours] for each in (wanted, actual))
+    yield from _of_sets(before, after)
     yield from _of_settings(wanted, actual)
     yield from (f"has {what}" for what in actual.beyond if what not in wanted.beyond)
 
@@ -52,16 +51,8 @@ def _of_sets(wanted: Sequence[str], actual: Sequence[str]) -> Iterator[str]:
     yield from (f"has {each} besides" for each in actual if each not in set(wanted))
 
 
-def _route(route: StaticRoute) -> str:
-    return f"route {route.prefix} via {route.via} dev {route.device}"
-
-
 def _address(address: Address) -> str:
     return f"address {address.address} of {address.device}"
-
-
-def _neighbour(neighbour: Neighbour) -> str:
-    return f"neighbour {neighbour.address} at {neighbour.mac} on {neighbour.device}"
 
 
 def _of_links(wanted: Sequence[Link], actual: Sequence[Link]) -> Iterator[str]:

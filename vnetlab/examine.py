@@ -15,16 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.concord import settle
+from vnetlab.coverage import Coverage, coverage, exercised_by
 from vnetlab.drift import drift
+from vnetlab.guarantees import VerdictKind
 from vnetlab.kernel.read import Node, read
 from vnetlab.predict.matrix import predict
+from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
-from vnetlab.probe.wire import fly
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.kernel.agent import Agent
+    from vnetlab.predict.journey import Prediction
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
 
@@ -35,6 +38,8 @@ class Findings:
 
     verdicts: tuple[Verdict, ...] = ()
     """One for each guarantee, in their order."""
+    coverage: Coverage | None = None
+    """What of the lab the flight exercised; None: nothing flew."""
 
 
 def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]) -> Findings:
@@ -48,11 +53,28 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
         return Findings()
     flight = plan_flight(topology, guarantees)
     present = agent.call(read, nodes_of(compiled))
-    with agent.running(fly, flight) as log:
-        predictions = predict(topology, compiled, guarantees), predict(topology, present, guarantees)
-        judged = judge(guarantees, flight, log())
-    changes = drift(compiled, present) if predictions[0] != predictions[1] else ()
-    return Findings(tuple(settle(*answers, changes) for answers in zip(judged, *predictions, strict=True)))
+    ruled = frozenset(space.name for space in present.namespaces if space.tables)
+    with agent.running(fly_counted, Order(flight, ruled)) as result:
+        predicted = predict(topology, compiled, guarantees)
+        again = predict(topology, present, guarantees)
+        flown = result()
+    changes = drift(compiled, present) if predicted != again else ()
+    judged = judge(guarantees, flight, flown.log)
+    verdicts = tuple(settle(*answers, changes) for answers in zip(judged, predicted, again, strict=True))
+    return Findings(verdicts, _covered(topology, present, verdicts, again, flown))
+
+
+def _covered(
+    topology: Topology,
+    present: State,
+    verdicts: tuple[Verdict, ...],
+    predictions: tuple[Prediction, ...],
+    flown: Flown,
+) -> Coverage:
+    agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
+    used = frozenset().union(*(prediction.used for prediction in agreed))
+    rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
+    return coverage(topology, present, exercised_by(topology, present, used, rules, ports))
 
 
 def nodes_of(compiled: State) -> tuple[Node, ...]:

@@ -15,6 +15,8 @@ from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vnetlab.items import Item
+
 LOOPBACK = "lo"
 _LABELS = (
     # RFC 6724, 2.1, as far as the labels differ; longest prefix first.
@@ -45,6 +47,8 @@ class Way:
     via: int | None = None
     """The next hop, where it is a router; None for a destination on the link."""
     label: str = ""
+    item: Item | None = None
+    """The static route; None: connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class _Entry:
     device: str
     via: int | None
     label: str
+    item: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Given:
     via: int
     device: str
     label: str
+    item: Item | None = None
 
 
 class Fib:
@@ -109,8 +115,13 @@ class Fib:
             shift = self.bits - own.prefix
             network = own.address >> shift << shift
             entries.append(_Entry(network, own.prefix, own.device, None, f"connected, {own.device}"))
-        entries += [_Entry(r.network, r.prefix, r.device, r.via, r.label) for r in routes]
+        entries += [_Entry(r.network, r.prefix, r.device, r.via, r.label, r.item) for r in routes]
         return sorted(entries, key=lambda entry: -entry.prefix)  # stable: connected before static
+
+    @property
+    def devices_routed(self) -> frozenset[str]:
+        """The devices that any route leads out of."""
+        return frozenset(entry.device for entry in self._entries)
 
     def is_loopback(self, address: int) -> bool:
         """Tell 127.0.0.0/8 and ::1."""
@@ -148,7 +159,7 @@ class Fib:
                 continue
             if (entry.network ^ destination) >> (self.bits - entry.prefix) == 0:
                 hop = destination if entry.via is None else entry.via
-                return Way(entry.device, hop, entry.via, entry.label)
+                return Way(entry.device, hop, entry.via, entry.label, entry.item)
         return None
 
     def type_of(self, address: int, device: str = "") -> int:

@@ -83,7 +83,14 @@ class Model:
         walk.run()
         is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
         return Journey(
-            source, is_host, flow, tuple(walk.hops), tuple(walk.arrivals), tuple(walk.doubts), walk.looped
+            source,
+            is_host,
+            flow,
+            tuple(walk.hops),
+            tuple(walk.arrivals),
+            tuple(walk.doubts),
+            walk.looped,
+            frozenset(item for item in walk.used if item is not None),
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:
