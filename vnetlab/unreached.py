@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vnetlab.items import Item, ItemKind, rule_item
 from vnetlab.predict.evaluate import fits_devices
 from vnetlab.predict.fib import LOOPBACK
+from vnetlab.predict.packet import is_link_local
 from vnetlab.predict.rules import Key, Reject, Translate, Verdict
 from vnetlab.predict.space import Space
 from vnetlab.predict.tables import understood
@@ -92,6 +93,8 @@ class _Filter:
         if name in ("forward", "postrouting"):
             incoming = [device for device in incoming if device != LOOPBACK]  # martians all
         outgoing = self._ends if name in ("forward", "output", "postrouting") else [""]
+        if name == "forward":
+            outgoing = [device for device in outgoing if device != LOOPBACK]
         if name == "postrouting":
             incoming = [*incoming, ""]
         versions = {"ip": (4,), "ip6": (6,)}.get(chain.family, (4, 6))
@@ -103,30 +106,71 @@ class _Filter:
         """Return why nothing that a rule matches comes to it on a way; empty if something may."""
         rule = chain.rules[at]
         for earlier in chain.rules[:at]:
-            if _is_final(earlier) and _covers(earlier, rule, way):
+            if _is_final(earlier) and self._covers(earlier, rule, way):
                 return f"`{earlier.label}` decides before it"
         return (
             self._no_family(way)
+            or self._alone(way)
             or self._dropped(chain, rule, way)
             or self._translated(chain, rule, way)
             or self._all_routed(rule, way)
         )
 
+    def _covers(self, earlier: Rule, later: Rule, way: _Way) -> bool:
+        """Tell whether all that the later rule matches on a way the earlier one matches too."""
+        if earlier.unknown or not _fits(earlier, way):
+            return False
+        return all(m in later.matches or self._is_everything(m, way) for m in _needed(earlier))
+
+    def _is_everything(self, match: Match, way: _Way) -> bool:
+        """Tell a match on addresses that has all which come by the way's one device, or leave by its other."""
+        header = "ip" if way.version == 4 else "ip6"
+        fib = self._space.fib(way.version)
+        if match.operator != "==" or not way.oif:
+            return False
+        if match.keys == (Key(header, "daddr"),):
+            spans = [entry.span(fib.bits) for entry in fib.leading_out_of(way.oif)]
+        elif match.keys == (Key(header, "saddr"),):
+            spans = self._guarded(way)
+        else:
+            return False
+        known = _spans(match)
+        return bool(spans) and all(any(a <= low and high <= b for a, b in known) for low, high in spans)
+
+    def _guarded(self, way: _Way) -> list[tuple[int, int]]:
+        """Return the sources that a filter lets in by a device; those that no router hands on left out."""
+        header = "ip" if way.version == 4 else "ip6"
+        for chain in self._chains:
+            if chain.hook is None or (chain.hook.kind, chain.hook.name) != ("filter", "prerouting"):
+                continue
+            for rule in chain.rules:
+                needed = _needed(rule)
+                only = len(needed) == 1 and needed[0].operator == "!=" and _drops(rule)
+                if only and needed[0].keys == (Key(header, "saddr"),) and _fits(rule, way._replace(oif="")):
+                    return [s for s in _spans(needed[0]) if way.version == 4 or _leaves_its_link(s[0])]
+        return []
+
     def _no_family(self, way: _Way) -> str:
-        entries = self._space.fib(way.version).devices_routed
-        if way.oif and way.oif != LOOPBACK and way.oif not in entries:
+        if way.version == 6 and way.iif and not self._space.has_ipv6(way.iif):
+            return f"IPv6 is off on {self._called(way.iif)}"
+        if way.oif and way.oif != LOOPBACK and not self._space.fib(way.version).leading_out_of(way.oif):
             return f"no IPv{way.version} route of {self._space.name} leads out of {self._called(way.oif)}"
         return ""
+
+    def _alone(self, way: _Way) -> str:
+        if way.iif != way.oif or len(self._space.ports.get(way.iif, (1, 2))) > 1:
+            return ""
+        return f"{self._called(way.iif)} has one port, and nobody sends to itself by way of a router"
 
     def _dropped(self, chain: Chain, rule: Rule, way: _Way) -> str:
         """Find a chain that every packet from a device passes before, and that drops it."""
         assert chain.hook is not None
         for other in self._passed_before(chain, way):
             for each in other.rules:
-                if _drops(each) and _covers(each, rule, way._replace(oif="")):
+                if _drops(each) and self._covers(each, rule, way._replace(oif="")):
                     return f"`{each.label}` drops it before"
-                if _is_final(each) and _fits(each, way._replace(oif="")):
-                    break
+                if _is_final(each) and not _drops(each) and _fits(each, way._replace(oif="")):
+                    break  # what it lets through, no later rule of the chain drops
         return ""
 
     def _passed_before(self, chain: Chain, way: _Way) -> Iterator[Chain]:
@@ -152,7 +196,7 @@ class _Filter:
                 continue
             for each in other.rules:
                 source = isinstance(each.action, Translate) and each.action.kind in ("masquerade", "snat")
-                if source and _covers(each, rule, way):
+                if source and self._covers(each, rule, way):
                     return f"`{each.label}` gives all that it matches another source before"
         return ""
 
@@ -184,12 +228,21 @@ def _admits(match: Match, way: _Way) -> bool:
     return version is None or version == way.version
 
 
-def _covers(earlier: Rule, later: Rule, way: _Way) -> bool:
-    """Tell whether all that the later rule matches on a way the earlier one matches too."""
-    if earlier.unknown or not _fits(earlier, way):
-        return False
-    needed = [m for m in earlier.matches if m.keys[0] not in _DEVICES and m.keys != (_FAMILY,)]
-    return all(match in later.matches for match in needed)
+def _needed(rule: Rule) -> list[Match]:
+    """Return what a rule asks beside devices and family."""
+    return [m for m in rule.matches if m.keys[0] not in _DEVICES and m.keys != (_FAMILY,)]
+
+
+def _spans(match: Match) -> list[tuple[int, int]]:
+    """Return the numbers that a match names, as ranges."""
+    values = [member[0] for member in match.members]
+    exact = [(value, value) for each in values for value in each.exact if isinstance(value, int)]
+    return [*exact, *(span for each in values for span in each.ranges)]
+
+
+def _leaves_its_link(address: int) -> bool:
+    """Tell an IPv6 source that routers forward (RFC 4291, 2.5.2 and 2.5.6)."""
+    return bool(address) and not is_link_local(address)
 
 
 def _is_final(rule: Rule) -> bool:
