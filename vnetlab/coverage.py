@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from vnetlab.kernel.usage import PortKey, RuleKey
+    from vnetlab.predict.journey import Prediction
     from vnetlab.predict.rules import Rule
     from vnetlab.state import Namespace, State
     from vnetlab.topology.model import Forward, Network, Topology
@@ -42,6 +43,8 @@ class Coverage:
     uncovered: tuple[Uncovered, ...]
     """In the order of the State."""
     totals: Mapping[ItemKind, int]
+    disputed: tuple[str, ...] = ()
+    """Rules on which the model and the kernel's counters do not agree, and how."""
 
     def count(self, kind: ItemKind) -> int:
         """Return how many objects of a kind were exercised."""
@@ -53,7 +56,9 @@ class Coverage:
         return sum(self.totals.values())
 
 
-def coverage(topology: Topology, state: State, exercised: frozenset[Item]) -> Coverage:
+def coverage(
+    topology: Topology, state: State, exercised: frozenset[Item], disputes: tuple[str, ...] = ()
+) -> Coverage:
     """Sort the objects of a lab into those that were exercised and those that were not."""
     items = [*items_of(state), *forwards_of(topology, state)]
     totals = {kind: sum(item.kind is kind for item in items) for kind in ItemKind}
@@ -63,6 +68,23 @@ def coverage(topology: Topology, state: State, exercised: frozenset[Item]) -> Co
         frozenset(items) & exercised,
         tuple(Uncovered(item, reasons.get(item, "")) for item in left),
         totals,
+        disputes,
+    )
+
+
+def disputed(predictions: Iterable[Prediction], exercised: frozenset[Item]) -> tuple[str, ...]:
+    """Return the rules that flows met in the model or by the kernel's counters, but not in both.
+
+    Nothing where the model does not know what becomes of some flow: it stops at what it does not know.
+    """
+    known = list(predictions)
+    if any(prediction.outcome is None for prediction in known):
+        return ()
+    met = {item for prediction in known for item in prediction.used if item.kind is ItemKind.RULE}
+    counted = {item for item in exercised if item.kind is ItemKind.RULE}
+    return (
+        *(f"{item}: met in the model, and its counter did not move" for item in sorted(met - counted)),
+        *(f"{item}: its counter moved, and nothing met it in the model" for item in sorted(counted - met)),
     )
 
 

@@ -11,14 +11,16 @@ of the compiled State is worked out in this process while the agent flies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vnetlab.concord import settle
-from vnetlab.coverage import Coverage, coverage, exercised_by
+from vnetlab.cover import cover, with_companions
+from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
 from vnetlab.drift import drift
-from vnetlab.guarantees import VerdictKind
+from vnetlab.guarantees import Outcome, Special, VerdictKind
 from vnetlab.kernel.read import Node, read
+from vnetlab.modes import guarantees_for
 from vnetlab.predict.matrix import predict
 from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
@@ -26,6 +28,7 @@ from vnetlab.probe.trial import plan_flight
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee, Verdict
+    from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
     from vnetlab.state import State
@@ -40,6 +43,8 @@ class Findings:
     """One for each guarantee, in their order."""
     coverage: Coverage | None = None
     """What of the lab the flight exercised; None: nothing flew."""
+    left_out: int = 0
+    """Guarantees that were not put to the test, since others exercise as much."""
 
 
 def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]) -> Findings:
@@ -64,6 +69,17 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
     return Findings(verdicts, _covered(topology, present, verdicts, again, flown))
 
 
+def examine_cover(
+    agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]
+) -> Findings:
+    """Do as examine() with only so many guarantees as exercise all that all of them do, says the model."""
+    predicted = predict(topology, compiled, guarantees)
+    numbers = with_companions(guarantees, cover([prediction.used for prediction in predicted]))
+    chosen = tuple(guarantees[number] for number in numbers)
+    left_out = len(guarantees) - len(chosen)
+    return replace(examine(agent, topology, compiled, chosen), left_out=left_out)
+
+
 def _covered(
     topology: Topology,
     present: State,
@@ -72,9 +88,27 @@ def _covered(
     flown: Flown,
 ) -> Coverage:
     agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
-    used = frozenset().union(*(prediction.used for prediction in agreed))
+    used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
-    return coverage(topology, present, exercised_by(topology, present, used, rules, ports))
+    exercised = exercised_by(topology, present, used, rules, ports)
+    return coverage(topology, present, exercised, disputed(predictions, exercised))
+
+
+def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
+    """Return promised deliveries from the same senders and to the same receivers.
+
+    A flow that was not seen proves nothing unless its sender could send and its receiver could see.
+    """
+    senders = {guarantee.source for guarantee in wanted}
+    receivers = {guarantee.destination for guarantee in wanted}
+    return tuple(
+        guarantee
+        for guarantee in guarantees_for(topology)
+        if guarantee.expected is Outcome.DELIVERED
+        and guarantee.flow.special is Special.NONE
+        and (guarantee.source in senders or guarantee.destination in receivers)
+        and guarantee not in wanted
+    )
 
 
 def nodes_of(compiled: State) -> tuple[Node, ...]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
-from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
+from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
@@ -137,18 +137,20 @@ class Lab:
         except KeyError:
             raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
 
-    def probe(self) -> tuple[Verdict, ...]:
+    def probe(self, pairs: str = "all") -> tuple[Verdict, ...]:
         """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
 
-        Raises LabLost where the lab ends meanwhile, KernelError where its State cannot be read.
+        ``pairs="cover"`` leaves out those without which as much of the lab is exercised. Raises LabLost
+        where the lab ends meanwhile, KernelError where its State cannot be read.
         """
-        return self.examine().verdicts
+        return self.examine(pairs).verdicts
 
-    def examine(self) -> Findings:
+    def examine(self, pairs: str = "all") -> Findings:
         """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
-        return self._examine(guarantees_for(self.topology))
+        pairs = checked_choice("pairs", pairs, ("all", "cover"))
+        return self._examine(guarantees_for(self.topology), pairs)
 
     def expect(
         self,
@@ -165,6 +167,7 @@ class Lab:
         ``family`` left out means every family that both ends have. Of several verdicts the first is
         returned.
         """
+        from vnetlab.examine import controls_for
         from vnetlab.modes import guarantee_for_expect
         from vnetlab.report.paragraph import paragraph
 
@@ -179,20 +182,21 @@ class Lab:
         wanted = guarantee_for_expect(self.topology, expect)
         if not wanted:
             raise UserError(f"{source} and {destination} have no address family in common")
-        found = self._examine((*wanted, *_controls(self.topology, wanted)))
+        found = self._examine((*wanted, *controls_for(self.topology, wanted)))
         verdicts = found.verdicts[: len(wanted)]
         failed = [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS]
         if failed:
             raise AssertionError("\n\n".join(failed))
         return verdicts[0]
 
-    def _examine(self, guarantees: tuple[Guarantee, ...]) -> Findings:
+    def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
+        from vnetlab import examine
         from vnetlab.compile import compile_topology
-        from vnetlab.examine import examine
 
         # Also where something else was built in its place: what a file promises is judged by the file.
         compiled = compile_topology(self.topology)
-        return examine(self._running_agent(), self.topology, compiled, guarantees)
+        way = examine.examine_cover if pairs == "cover" else examine.examine
+        return way(self._running_agent(), self.topology, compiled, guarantees)
 
     def _build(self, *, to_probe: bool = False) -> None:
         from vnetlab.kernel import detect
@@ -280,22 +284,3 @@ def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
     near = get_close_matches(name, nodes, n=1)
     hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
     return f"lab {lab} has no node {name}; {hint}"
-
-
-def _controls(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
-    """Return promised deliveries from the same senders and to the same receivers.
-
-    A flow that was not seen proves nothing unless its sender could send and its receiver could see.
-    """
-    from vnetlab.modes import guarantees_for
-
-    senders = {guarantee.source for guarantee in wanted}
-    receivers = {guarantee.destination for guarantee in wanted}
-    return tuple(
-        guarantee
-        for guarantee in guarantees_for(topology)
-        if guarantee.expected is Outcome.DELIVERED
-        and guarantee.flow.special is Special.NONE
-        and (guarantee.source in senders or guarantee.destination in receivers)
-        and guarantee not in wanted
-    )

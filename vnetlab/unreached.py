@@ -123,7 +123,7 @@ class _Filter:
         return all(m in later.matches or self._is_everything(m, way) for m in _needed(earlier))
 
     def _is_everything(self, match: Match, way: _Way) -> bool:
-        """Tell a match on addresses that has all which come by the way's one device, or leave by its other."""
+        """Tell a match on addresses that has all which come by the one device, or leave by the other."""
         header = "ip" if way.version == 4 else "ip6"
         fib = self._space.fib(way.version)
         if match.operator != "==" or not way.oif:
