@@ -1,8 +1,8 @@
 """Which objects of a lab a flight exercised, and why the others were not. Pure.
 
 Rules and forwards: by the counters that the kernel keeps of every rule. Ports: by the frames that the kernel
-counts in and out of a device, where a flow went through it too. Routes and permanent neighbours have no
-counters: the model says which a flow used, and that counts where all four answers on the flow agree.
+counts in and out of a device, where flows went through it both ways too. Routes and permanent neighbours
+have no counters: the model says which a flow used, and that counts where all four answers on it agree.
 """
 
 from __future__ import annotations
@@ -104,8 +104,13 @@ def exercised_by(
         for namespace, chain, position, rule in _rules(state)
         if (namespace, chain, position) in rules_moved
     )
-    ports = (item for item in used if item.kind is ItemKind.PORT and item[1:3] in ports_moved)
-    uncounted = (item for item in used if item.kind in (ItemKind.ROUTE, ItemKind.NEIGHBOUR))
+    met = frozenset(used)
+    ports = (
+        item._replace(way="")
+        for item in met
+        if item.way == "in" and item._replace(way="out") in met and item[1:3] in ports_moved
+    )
+    uncounted = (item for item in met if item.kind in (ItemKind.ROUTE, ItemKind.NEIGHBOUR))
     return with_forwards(topology, state, frozenset((*rules, *ports, *uncounted)))
 
 

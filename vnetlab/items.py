@@ -30,6 +30,8 @@ class Item(NamedTuple):
     """Unique in its namespace and kind."""
     about: str = ""
     """What it is for, in the words that the lab itself shows: a rule's comment, a device's altname."""
+    way: str = ""
+    """Of a port that a frame goes through: ``in`` or ``out``. A port as such has none."""
 
     def __str__(self) -> str:
         about = f" ({self.about})" if self.about else ""

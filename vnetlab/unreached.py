@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab.items import Item, ItemKind, rule_item
+from vnetlab.mute import mute_ports
 from vnetlab.predict.evaluate import fits_devices
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.packet import is_link_local
@@ -43,10 +44,13 @@ class _Way(NamedTuple):
 def why_not(state: State, items: Iterable[Item]) -> dict[Item, str]:
     """Return a sentence for each of the objects that nothing can exercise."""
     left: dict[str, set[Item]] = {}
+    found: dict[Item, str] = {}
+    mute = mute_ports(state)
     for item in items:
         if item.kind is ItemKind.RULE:
             left.setdefault(item.namespace, set()).add(item)
-    found: dict[Item, str] = {}
+        elif item in mute:
+            found[item] = mute[item]
     for namespace in state.namespaces:
         if namespace.name in left:
             found |= _Filter(Space(namespace)).reasons(left[namespace.name])

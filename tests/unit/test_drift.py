@@ -65,7 +65,7 @@ def test_a_state_does_not_differ_from_itself() -> None:
         ),
         (
             lambda _: _host(neighbours=(Neighbour("eth0", ip_address("10.9.0.2"), "02:00:00:00:00:02"),)),
-            "has neighbour 10.9.0.2 at 02:00:00:00:00:02 on eth0 besides",
+            "has neighbour 10.9.0.2 at 02:00:00:00:00:02 dev eth0 besides",
         ),
         (lambda _: _host(links=()), "lacks device eth0"),
         (lambda _: _host(beyond=("policy rule 100",)), "has policy rule 100"),

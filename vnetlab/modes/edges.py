@@ -123,9 +123,15 @@ def _no_routes(world: World) -> Iterator[Guarantee]:
 
 
 def _asked_sides(world: World, node: str) -> Iterator[Interface]:
-    """Yield where a node is asked: every network of a host and its LANs; of a router one segment."""
-    if node not in world.topology.hosts:
+    """Yield where a node is asked: every network of a host and its LANs; of a router one segment.
+
+    A host that has bridge networks only is no part of the lab on layer 3: what it says is its own affair.
+    """
+    host = world.topology.hosts.get(node)
+    if host is None:
         yield from world.interfaces[node][:1]
+        return
+    if not any(network.lan.host for network in host.networks.values()):
         return
     for side in world.interfaces.get(node, ()):
         if side.network is None or world.properties[side.network.mode].presence:

@@ -33,8 +33,10 @@ class Device:
     peer: tuple[str, str] = ("", "")
     """Namespace and name of a veth's other end."""
     up: bool = True
-    item: Item | None = None
-    """What is written down where a frame goes through it; None: a bridge, or the loopback."""
+    entered: Item | None = None
+    """What is written down where a frame comes in by it; None: a bridge, or the loopback."""
+    left: Item | None = None
+    """What is written down where a frame goes out by it."""
 
 
 class Space:
@@ -197,11 +199,27 @@ def written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
 
 def _device(link: Link, namespace: str) -> Device:
     kind, peer = "other", ("", "")
-    item = None if isinstance(link, Bridge) else Item(ItemKind.PORT, namespace, link.name, link.altname)
     if isinstance(link, Bridge):
         kind = "bridge"
     elif isinstance(link, Veth):
         kind, peer = "veth", (link.peer_namespace, link.peer)
     elif isinstance(link, Tap):
         kind = "tap"
-    return Device(link.name, kind, link.mac, link.mtu, link.master, link.isolated, peer, link.up, item)
+    return Device(
+        link.name,
+        kind,
+        link.mac,
+        link.mtu,
+        link.master,
+        link.isolated,
+        peer,
+        link.up,
+        *_ways(link, namespace),
+    )
+
+
+def _ways(link: Link, namespace: str) -> tuple[Item | None, Item | None]:
+    if isinstance(link, Bridge):
+        return None, None
+    port = Item(ItemKind.PORT, namespace, link.name, link.altname)
+    return port._replace(way="in"), port._replace(way="out")
