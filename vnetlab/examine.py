@@ -12,25 +12,29 @@ of the compiled State is worked out in this process while the agent flies.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from vnetlab.concord import settle
 from vnetlab.cover import cover, with_companions
 from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
 from vnetlab.drift import drift
-from vnetlab.guarantees import Outcome, Special, VerdictKind
+from vnetlab.guarantees import Flow, Outcome, Protocol, Special, VerdictKind
 from vnetlab.kernel.read import Node, read
 from vnetlab.modes import guarantees_for
-from vnetlab.predict.matrix import predict
+from vnetlab.predict.fib import LOOPBACK
+from vnetlab.predict.matrix import model_of, predict
 from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
+from vnetlab.topology.model import Family
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
+    from vnetlab.probe.flight import Flight
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
 
@@ -66,7 +70,7 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
     changes = drift(compiled, present) if predicted != again else ()
     judged = judge(guarantees, flight, flown.log)
     verdicts = tuple(settle(*answers, changes) for answers in zip(judged, predicted, again, strict=True))
-    return Findings(verdicts, _covered(topology, present, verdicts, again, flown))
+    return Findings(verdicts, _covered(topology, present, verdicts, again, flight, flown))
 
 
 def examine_cover(
@@ -85,13 +89,36 @@ def _covered(
     present: State,
     verdicts: tuple[Verdict, ...],
     predictions: tuple[Prediction, ...],
+    flight: Flight,
     flown: Flown,
 ) -> Coverage:
     agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
     used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    return coverage(topology, present, exercised, disputed(predictions, exercised))
+    disputes = disputed((*predictions, *control_predictions(topology, present, flight)), exercised)
+    return coverage(topology, present, exercised, disputes)
+
+
+def control_predictions(topology: Topology, state: State, flight: Flight) -> tuple[Prediction, ...]:
+    """Return what the model says of the packets by which hosts show that their own sockets work."""
+    shots = [flight.shots[control.shot] for control in flight.controls if control.seen_nic == LOOPBACK]
+    model = model_of(topology, state, ())
+    return tuple(
+        model.send(
+            shot.station,
+            Flow(
+                Family.IPV4 if shot.version == 4 else Family.IPV6,
+                Protocol.UDP,
+                ip_address(shot.destination),
+                ip_address(shot.source),
+                shot.source_port,
+                shot.destination_port,
+                answer=False,
+            ),
+        ).prediction(shot.station, is_host=True)
+        for shot in shots
+    )
 
 
 def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:

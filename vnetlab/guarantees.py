@@ -60,6 +60,8 @@ class Special(StrEnum):
     NONE = ""
     CRAFTED = "crafted"
     """The sender addresses the frame to ``via`` on its own: as if it had added a route or neighbour."""
+    EDGE = "edge"
+    """Crafted to try what no pair of nodes owes each other: a way, a family, an address without a route."""
     FORGED = "forged-source"
     BROADCAST = "broadcast"
     MULTICAST = "multicast"

@@ -41,6 +41,13 @@ class _Way(NamedTuple):
     version: int
 
 
+class _Shut(NamedTuple):
+    """Why nothing comes to a rule on one way."""
+
+    how: str
+    by: str = ""
+
+
 def why_not(state: State, items: Iterable[Item]) -> dict[Item, str]:
     """Return a sentence for each of the objects that nothing can exercise."""
     left: dict[str, set[Item]] = {}
@@ -80,15 +87,16 @@ class _Filter:
         rule = chain.rules[at]
         if any(_is_only(match, _DEVICES[0], LOOPBACK) for match in rule.matches):
             return f"by lo comes only what {self._space.name} sends to itself, and no promise is about that"
-        reasons: dict[str, None] = {}
+        reasons: dict[str, dict[str, None]] = {}
         for way in self._ways(chain):
             if not _fits(rule, way):
                 continue
             why = self._shut(chain, at, way)
             if not why:
                 return ""
-            reasons[why] = None
-        return "; ".join(reasons) or "no device of the host is one that it names"
+            reasons.setdefault(why.how, {})[why.by] = None
+        told = (f"{how} {', '.join(by)}".rstrip() for how, by in reasons.items())
+        return "; ".join(told) or "no device of the host is one that it names"
 
     def _ways(self, chain: Chain) -> Iterator[_Way]:
         assert chain.hook is not None
@@ -106,12 +114,12 @@ class _Filter:
             for oif in outgoing:
                 yield from (_Way(iif, oif, version) for version in versions)
 
-    def _shut(self, chain: Chain, at: int, way: _Way) -> str:
-        """Return why nothing that a rule matches comes to it on a way; empty if something may."""
+    def _shut(self, chain: Chain, at: int, way: _Way) -> _Shut | None:
+        """Return why nothing that a rule matches comes to it on a way; None if something may."""
         rule = chain.rules[at]
         for earlier in chain.rules[:at]:
             if _is_final(earlier) and self._covers(earlier, rule, way):
-                return f"`{earlier.label}` decides before it"
+                return _Shut("decided before by", f"`{earlier.label}`")
         return (
             self._no_family(way)
             or self._alone(way)
@@ -154,28 +162,31 @@ class _Filter:
                     return [s for s in _spans(needed[0]) if way.version == 4 or _leaves_its_link(s[0])]
         return []
 
-    def _no_family(self, way: _Way) -> str:
+    def _no_family(self, way: _Way) -> _Shut | None:
         if way.version == 6 and way.iif and not self._space.has_ipv6(way.iif):
-            return f"IPv6 is off on {self._called(way.iif)}"
+            return _Shut("IPv6 is off on", self._called(way.iif))
         if way.oif and way.oif != LOOPBACK and not self._space.fib(way.version).leading_out_of(way.oif):
-            return f"no IPv{way.version} route of {self._space.name} leads out of {self._called(way.oif)}"
-        return ""
+            how = f"no IPv{way.version} route of {self._space.name} leads out of"
+            return _Shut(how, self._called(way.oif))
+        return None
 
-    def _alone(self, way: _Way) -> str:
+    def _alone(self, way: _Way) -> _Shut | None:
         if way.iif != way.oif or len(self._space.ports.get(way.iif, (1, 2))) > 1:
-            return ""
-        return f"{self._called(way.iif)} has one port, and nobody sends to itself by way of a router"
+            return None
+        return _Shut(
+            "nobody sends to itself by way of a router, and one port only has", self._called(way.iif)
+        )
 
-    def _dropped(self, chain: Chain, rule: Rule, way: _Way) -> str:
+    def _dropped(self, chain: Chain, rule: Rule, way: _Way) -> _Shut | None:
         """Find a chain that every packet from a device passes before, and that drops it."""
         assert chain.hook is not None
         for other in self._passed_before(chain, way):
             for each in other.rules:
                 if _drops(each) and self._covers(each, rule, way._replace(oif="")):
-                    return f"`{each.label}` drops it before"
+                    return _Shut("dropped before by", f"`{each.label}`")
                 if _is_final(each) and not _drops(each) and _fits(each, way._replace(oif="")):
                     break  # what it lets through, no later rule of the chain drops
-        return ""
+        return None
 
     def _passed_before(self, chain: Chain, way: _Way) -> Iterator[Chain]:
         """Yield the chains that filter all that comes in by a device, before a chain's own hook."""
@@ -190,25 +201,26 @@ class _Filter:
             if chain.hook.name != "prerouting" or hook.priority < chain.hook.priority:
                 yield other
 
-    def _translated(self, chain: Chain, rule: Rule, way: _Way) -> str:
+    def _translated(self, chain: Chain, rule: Rule, way: _Way) -> _Shut | None:
         """Find a translation that gives all that a rule matches another source before."""
         assert chain.hook is not None
         if chain.hook.name != "postrouting" or chain.hook.priority <= _SOURCE_TRANSLATED:
-            return ""
+            return None
         for other in self._chains:
             if other.hook is None or (other.hook.kind, other.hook.name) != ("nat", "postrouting"):
                 continue
             for each in other.rules:
                 source = isinstance(each.action, Translate) and each.action.kind in ("masquerade", "snat")
                 if source and self._covers(each, rule, way):
-                    return f"`{each.label}` gives all that it matches another source before"
-        return ""
+                    return _Shut("given another source before by", f"`{each.label}`")
+        return None
 
-    def _all_routed(self, rule: Rule, way: _Way) -> str:
+    def _all_routed(self, rule: Rule, way: _Way) -> _Shut | None:
         if not any(match.keys == (_NO_ROUTE,) for match in rule.matches):
-            return ""
+            return None
         default = next((r for r in self._space.namespace.routes if _is_default(r.prefix, way.version)), None)
-        return f"{self._space.name} has a route to every address: {default}" if default else ""
+        how = f"{self._space.name} has a route to every address:"
+        return _Shut(how, str(default.prefix)) if default else None
 
     def _called(self, device: str) -> str:
         found = next((link.altname for link in self._space.namespace.links if link.name == device), "")

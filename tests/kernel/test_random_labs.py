@@ -35,6 +35,8 @@ SEED = int(os.environ.get("VNETLAB_SEED", "20261123"))
 def test_four_answers_agree(document: Document) -> None:
     topology = Topology.of(**document)
     with Lab(topology, f"random.{os.getpid()}") as lab:
-        verdicts = lab.probe()
+        findings = lab.examine()
+    verdicts = findings.verdicts
     assert [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS] == []
     assert {(v.predicted, v.present, v.observed) == (v.guarantee.expected,) * 3 for v in verdicts} <= {True}
+    assert findings.coverage is None or findings.coverage.disputed == ()

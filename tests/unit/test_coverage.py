@@ -99,10 +99,16 @@ def test_rules_that_model_and_counters_disagree_on_are_told() -> None:
     ("about", "why"),
     [
         ("bench: has no ipv6 subnet", "IPv6 is off on hv1.bench"),
-        ("outsider to where the host has no route", "hv1 has a route to every address: 0.0.0.0/0 via "),
+        ("outsider to where the host has no route", "hv1 has a route to every address: 0.0.0.0/0, ::/0"),
         ("the host to itself", "by lo comes only what hv1 sends to itself"),
-        ("dmz: from where its mode gives no path", "`dmz: the LAN and beyond to VM` decides before it"),
-        ("home: nothing leaves untranslated", "gives all that it matches another source before"),
+        (
+            "dmz: from where its mode gives no path",
+            "decided before by `dmz: the LAN and beyond to VM`, `dmz: VM to where its mode",
+        ),
+        (
+            "home: nothing leaves untranslated",
+            "given another source before by `home: under the uplink's address`",
+        ),
     ],
 )
 def test_excuses(about: str, why: str) -> None:

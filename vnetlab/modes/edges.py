@@ -53,7 +53,7 @@ def _by_way_of_host(world: World, network: Network) -> Iterator[Guarantee]:
             if not fate.unresolved:
                 for kind in _KINDS:
                     yield from_fate(
-                        world, about, target.node, Hop(sender, side), packet, kind, fate, Special.CRAFTED
+                        world, about, target.node, Hop(sender, side), packet, kind, fate, Special.EDGE
                     )
 
 
@@ -71,9 +71,7 @@ def _absent_families(world: World, network: Network) -> Iterator[Guarantee]:
         packet = Packet(_link_local(sender.mac, family), target)
         silent = Fate(Outcome.SILENT, network.host, packet)
         for kind in _KINDS:
-            yield from_fate(
-                world, about, network.host, Hop(sender, side), packet, kind, silent, Special.CRAFTED
-            )
+            yield from_fate(world, about, network.host, Hop(sender, side), packet, kind, silent, Special.EDGE)
 
 
 def _lan_address(world: World, host: str, family: Family) -> IPAddress | None:
@@ -105,7 +103,7 @@ def _directed_broadcast(world: World, network: Network) -> Iterator[Guarantee]:
             continue
         packet = Packet(own.ip, lan.network.broadcast_address)
         silent = Fate(Outcome.SILENT, network.host, packet)
-        yield from_fate(world, about, machine.node, Hop(sender, side), packet, SINK, silent, Special.CRAFTED)
+        yield from_fate(world, about, machine.node, Hop(sender, side), packet, SINK, silent, Special.EDGE)
 
 
 def _no_routes(world: World) -> Iterator[Guarantee]:
@@ -147,7 +145,7 @@ def _no_route(world: World, hop: Hop, packet: Packet) -> Iterator[Guarantee]:
     text = f"{hop.to.node} hands on nothing to where it has no route"
     about = label(network, "no-route", text) if network else Label("segment.no-route", text)
     for kind in _KINDS:
-        yield from_fate(world, about, witness, hop, packet, kind, fate, Special.CRAFTED)
+        yield from_fate(world, about, witness, hop, packet, kind, fate, Special.EDGE)
 
 
 def _witness(world: World, hop: Hop) -> str | None:
