@@ -1,7 +1,7 @@
 """Why nothing can exercise an object of a lab: worked out from its State, never from its name. Pure.
 
 A rule is out of reach where each way to it is shut: for every pair of devices that a packet could come and
-go by, an earlier rule decides or translates all that it matches, or no packet of a family that it matches
+go by, an earlier rule decides on all that it matches, or no packet of a family that it matches
 goes that way. Where that cannot be shown there is no excuse, and the report says none.
 """
 
@@ -14,7 +14,7 @@ from vnetlab.mute import mute_ports
 from vnetlab.predict.evaluate import fits_devices
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.packet import is_link_local
-from vnetlab.predict.rules import Key, Reject, Translate, Verdict
+from vnetlab.predict.rules import Key, Reject, Verdict
 from vnetlab.predict.space import Space
 from vnetlab.predict.tables import understood
 
@@ -29,7 +29,6 @@ _FAMILY = Key("meta", "nfproto")
 _NFPROTO = {4: 2, 6: 10}
 _NO_ROUTE = Key("fib", "daddr oif")
 _LAYER3 = ("inet", "ip", "ip6")
-_SOURCE_TRANSLATED = 100  # NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h
 _FINAL = ("accept", "drop")
 
 
@@ -124,7 +123,6 @@ class _Filter:
             self._no_family(way)
             or self._alone(way)
             or self._dropped(chain, rule, way)
-            or self._translated(chain, rule, way)
             or self._all_routed(rule, way)
         )
 
@@ -200,20 +198,6 @@ class _Filter:
                 continue
             if chain.hook.name != "prerouting" or hook.priority < chain.hook.priority:
                 yield other
-
-    def _translated(self, chain: Chain, rule: Rule, way: _Way) -> _Shut | None:
-        """Find a translation that gives all that a rule matches another source before."""
-        assert chain.hook is not None
-        if chain.hook.name != "postrouting" or chain.hook.priority <= _SOURCE_TRANSLATED:
-            return None
-        for other in self._chains:
-            if other.hook is None or (other.hook.kind, other.hook.name) != ("nat", "postrouting"):
-                continue
-            for each in other.rules:
-                source = isinstance(each.action, Translate) and each.action.kind in ("masquerade", "snat")
-                if source and self._covers(each, rule, way):
-                    return _Shut("given another source before by", f"`{each.label}`")
-        return None
 
     def _all_routed(self, rule: Rule, way: _Way) -> _Shut | None:
         if not any(match.keys == (_NO_ROUTE,) for match in rule.matches):

@@ -6,13 +6,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Outcome, Special
+from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
-from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
+from vnetlab.modes.promise import ECHO, SINK, TCP_PORT, Label, from_fate
 from vnetlab.modes.scopes import label, ports_of
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, family_of
+from vnetlab.topology.model import Family, Mode, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,8 @@ def edges(world: World) -> Iterator[Guarantee]:
             yield from _by_way_of_host(world, network)
             yield from _absent_families(world, network)
             yield from _directed_broadcast(world, network)
+        if network.mode is Mode.NAT:
+            yield from _untracked_from_host(world, network)
     yield from _no_routes(world)
 
 
@@ -104,6 +106,45 @@ def _directed_broadcast(world: World, network: Network) -> Iterator[Guarantee]:
         packet = Packet(own.ip, lan.network.broadcast_address)
         silent = Fate(Outcome.SILENT, network.host, packet)
         yield from_fate(world, about, machine.node, Hop(sender, side), packet, SINK, silent, Special.EDGE)
+
+
+def _untracked_from_host(world: World, network: Network) -> Iterator[Guarantee]:
+    """Yield that the host's own packets of no connection do not leave under a source of the network.
+
+    Nothing translates them: what follows the translation has to stop them.
+    """
+    about = label(
+        network, "untracked-from-host", "nothing leaves under its addresses, not even from its host"
+    )
+    side = _host_side(world, network)
+    uplink = next(i for i in world.interfaces[network.host] if i.nic == network.uplink)
+    for family in Family:
+        own = side.address(family)
+        for machine in world.on_lan[uplink.lan]:
+            address = machine.address(family)
+            if own is None or address is None or machine.node not in world.topology.machines:
+                continue
+            flow = Flow(
+                family,
+                Protocol.TCP,
+                address.ip,
+                own.ip,
+                world.source_port(network.host),
+                TCP_PORT,
+                answer=False,
+                special=Special.UNTRACKED,
+            )
+            yield Guarantee(
+                about.id,
+                about.mode,
+                about.network_name,
+                network.host,
+                machine.node,
+                flow,
+                Outcome.SILENT,
+                about.promise,
+            )
+            break
 
 
 def _no_routes(world: World) -> Iterator[Guarantee]:
