@@ -23,13 +23,20 @@ class Outcome(StrEnum):
     """The destination did not see it and nobody said anything."""
 
 
+UNKNOWN = "unknown"
+"""What reports call the outcome of a model that does not know."""
+
+
 class VerdictKind(StrEnum):
-    """How promise and observation compare."""
+    """How the four answers compare: promised, predicted, present and observed."""
 
     HOLDS = "holds"
+    """All four agree, in outcome and in every promised detail."""
     BROKEN = "broken"
+    """One differs from another."""
     INCONCLUSIVE = "inconclusive"
-    """The observation proves nothing: a control was lost, a capture failed, a counter of drops moved."""
+    """One is missing: the model does not know, or the observation proves nothing (a control was lost, a
+    capture failed, a counter of drops moved)."""
     UNAVAILABLE = "unavailable"
     """The probe could not be made here; a feature it needs is absent."""
 
@@ -53,6 +60,8 @@ class Special(StrEnum):
     NONE = ""
     CRAFTED = "crafted"
     """The sender addresses the frame to ``via`` on its own: as if it had added a route or neighbour."""
+    EDGE = "edge"
+    """Crafted to try what no pair of nodes owes each other: a way, a family, an address without a route."""
     FORGED = "forged-source"
     BROADCAST = "broadcast"
     MULTICAST = "multicast"
@@ -143,4 +152,8 @@ class Verdict:
     reason: str
     """One sentence: why it is broken or inconclusive; what was seen where it holds."""
     evidence: tuple[str, ...] = field(default=())
-    """What was sent, what was seen where, which control arrived."""
+    """What was sent, what was seen where, which control arrived, and what decided in the model."""
+    predicted: Outcome | None = None
+    """What a model of the compiled State says; None: it does not know."""
+    present: Outcome | None = None
+    """What the same model says of the State read back from the kernel; None: it does not know."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
-from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
+from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
+    from vnetlab.examine import Findings
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -136,11 +137,20 @@ class Lab:
         except KeyError:
             raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
 
-    def probe(self) -> tuple[Verdict, ...]:
-        """Judge every guarantee of the topology by real packets, in one flight."""
+    def probe(self, pairs: str = "all") -> tuple[Verdict, ...]:
+        """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
+
+        ``pairs="cover"`` leaves out those without which as much of the lab is exercised. Raises LabLost
+        where the lab ends meanwhile, KernelError where its State cannot be read.
+        """
+        return self.examine(pairs).verdicts
+
+    def examine(self, pairs: str = "all") -> Findings:
+        """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
-        return self._fly(guarantees_for(self.topology))
+        pairs = checked_choice("pairs", pairs, ("all", "cover"))
+        return self._examine(guarantees_for(self.topology), pairs)
 
     def expect(
         self,
@@ -157,6 +167,7 @@ class Lab:
         ``family`` left out means every family that both ends have. Of several verdicts the first is
         returned.
         """
+        from vnetlab.examine import controls_for
         from vnetlab.modes import guarantee_for_expect
         from vnetlab.report.paragraph import paragraph
 
@@ -171,16 +182,21 @@ class Lab:
         wanted = guarantee_for_expect(self.topology, expect)
         if not wanted:
             raise UserError(f"{source} and {destination} have no address family in common")
-        verdicts = self._fly((*wanted, *_controls(self.topology, wanted)))[: len(wanted)]
+        found = self._examine((*wanted, *controls_for(self.topology, wanted)))
+        verdicts = found.verdicts[: len(wanted)]
         failed = [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS]
         if failed:
             raise AssertionError("\n\n".join(failed))
         return verdicts[0]
 
-    def _fly(self, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
-        from vnetlab.probe.run import probe
+    def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
+        from vnetlab import examine
+        from vnetlab.compile import compile_topology
 
-        return probe(self._running_agent(), self.topology, guarantees)
+        # Also where something else was built in its place: what a file promises is judged by the file.
+        compiled = compile_topology(self.topology)
+        way = examine.examine_cover if pairs == "cover" else examine.examine
+        return way(self._running_agent(), self.topology, compiled, guarantees)
 
     def _build(self, *, to_probe: bool = False) -> None:
         from vnetlab.kernel import detect
@@ -227,7 +243,7 @@ class Lab:
     def _running_agent(self) -> Agent:
         from vnetlab.kernel.agent import Agent
 
-        if self._agent is None:
+        if self._agent is None or self._agent.closed:
             self._agent = Agent(self._running(), PRELOAD)
             self._agent.__enter__()
         return self._agent
@@ -268,22 +284,3 @@ def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
     near = get_close_matches(name, nodes, n=1)
     hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
     return f"lab {lab} has no node {name}; {hint}"
-
-
-def _controls(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
-    """Return promised deliveries from the same senders and to the same receivers.
-
-    A flow that was not seen proves nothing unless its sender could send and its receiver could see.
-    """
-    from vnetlab.modes import guarantees_for
-
-    senders = {guarantee.source for guarantee in wanted}
-    receivers = {guarantee.destination for guarantee in wanted}
-    return tuple(
-        guarantee
-        for guarantee in guarantees_for(topology)
-        if guarantee.expected is Outcome.DELIVERED
-        and guarantee.flow.special is Special.NONE
-        and (guarantee.source in senders or guarantee.destination in receivers)
-        and guarantee not in wanted
-    )

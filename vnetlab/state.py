@@ -65,6 +65,9 @@ class Neighbour:
     address: IPAddress
     mac: str
 
+    def __str__(self) -> str:
+        return f"{self.address} at {self.mac} dev {self.device}"
+
 
 @dataclass(frozen=True, slots=True)
 class StaticRoute:
@@ -73,6 +76,9 @@ class StaticRoute:
     prefix: IPNetwork
     via: IPAddress
     device: str
+
+    def __str__(self) -> str:
+        return f"{self.prefix} via {self.via} dev {self.device}"
 
 
 @dataclass(frozen=True, slots=True)

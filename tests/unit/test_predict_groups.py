@@ -80,7 +80,7 @@ def differing(topology: Topology, state: State, guarantees: tuple[Guarantee, ...
         return replace(prediction, reason=" ".join(str(of.get(word, word)) for word in words))
 
     triples = zip(guarantees, grouped, alone, strict=True)
-    return [(g, a, b) for g, a, b in triples if a != b and plain(a) != plain(b)][:3]
+    return [(g, a, b) for g, a, b in triples if (a != b and plain(a) != plain(b)) or a.used != b.used][:3]
 
 
 def groups(topology: Topology, state: State | None = None) -> set[tuple[str, ...]]:

@@ -121,11 +121,14 @@ def test_mixed_flows_are_shown_as_partly_delivered() -> None:
 
 
 def test_text_names_promise_sent_and_seen_of_a_broken_guarantee() -> None:
-    broken = verdict("peer", "web", kind=VerdictKind.BROKEN)
+    broken = replace(verdict("peer", "web", kind=VerdictKind.BROKEN), predicted=Outcome.SILENT)
     text = text_of(report(broken))
     assert "BROKEN nat.inbound (hv/home): peer -> web, ipv4 tcp 80" in text
     assert "promised: silent: it is silent" in text
-    assert "observed: delivered: because" in text
+    assert "predicted: silent" in text
+    assert "present: unknown" in text
+    assert "observed: delivered" in text
+    assert "because: because" in text
     assert "sent it" in text
     assert "1 guarantees: 0 holds, 1 broken" in text
     assert paragraph(broken).splitlines()[0] in text
@@ -223,6 +226,7 @@ def test_json_has_every_verdict_with_its_flow() -> None:
     assert one["guarantee"] == "nat.inbound"
     assert one["flow"]["family"] == "ipv4"
     assert one["flow"]["destination_port"] == 80
+    assert (one["predicted"], one["present"]) == ("unknown", "unknown")
     assert (one["expected"], one["observed"], one["verdict"]) == ("silent", "delivered", "broken")
     assert one["evidence"] == ["sent it"]
 

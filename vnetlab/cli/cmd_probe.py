@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vnetlab.cli.options import json_option, junit_option, svg_option
+from vnetlab.cli.options import json_option, junit_option, pairs_option, svg_option
 
 SUFFIXES = (".yaml", ".yml", ".json", ".graphml", ".dot")
 
@@ -15,8 +15,9 @@ SUFFIXES = (".yaml", ".yml", ".json", ".graphml", ".dot")
 @click.argument("target", metavar="[LAB or FILE]", required=False)
 @json_option
 @junit_option
+@pairs_option
 @svg_option
-def command(target: str | None, as_json: bool, junit: str | None, svg: str | None) -> int:
+def command(target: str | None, as_json: bool, junit: str | None, pairs: str, svg: str | None) -> int:
     """Send packets and judge every guarantee.
 
     A FILE is brought up under a name of its own, probed, and taken down again.
@@ -30,8 +31,8 @@ def command(target: str | None, as_json: bool, junit: str | None, svg: str | Non
 
     formats = Formats(as_json, junit, svg)
     if target is not None and is_file(target):
-        return probe_file(target, formats)
-    return probe_lab(target, formats)
+        return probe_file(target, formats, pairs)
+    return probe_lab(target, formats, pairs)
 
 
 def is_file(target: str) -> bool:

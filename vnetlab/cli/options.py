@@ -16,6 +16,12 @@ json_option = click.option(
 junit_option = click.option(
     "--junit", metavar="FILE", help="Write the verdicts as JUnit XML as well; - is stdout."
 )
+pairs_option = click.option(
+    "--pairs",
+    type=click.Choice(["all", "cover"]),
+    default="all",
+    help="cover: send only as many probes as exercise every object that all of them do.",
+)
 svg_option = click.option("--svg", metavar="FILE", hidden=True, help="Write the report as a picture.")
 
 

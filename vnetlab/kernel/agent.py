@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vnetlab.errors import KernelError, LabLost, VnetlabError
@@ -20,7 +20,7 @@ from vnetlab.kernel import agent_main
 from vnetlab.kernel.holder import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from vnetlab.kernel.holder import Holder
@@ -41,6 +41,7 @@ class Agent:
     def __init__(self, holder: Holder | None, preload: tuple[str, ...] = PRELOAD) -> None:
         self._lab = f"lab {holder.name}" if holder else "the scratch lab"
         self._lock = threading.Lock()
+        self._owes = False
         self._connection, theirs = socket.socketpair()
         entering: AbstractContextManager[tuple[int, ...]] = holder.spaces() if holder else nullcontext(())
         try:
@@ -66,16 +67,41 @@ class Agent:
         What it raises is raised here; the traceback of anything but a VnetlabError is the text of its
         cause. Raises LabLost where the lab or the process ended.
         """
+        with self.running(function, argument) as result:
+            return result()
+
+    @contextmanager
+    def running(
+        self, function: Callable[[Any, Argument], Result], argument: Argument
+    ) -> Iterator[Callable[[], Result]]:
+        """Begin a call(); calling what the context yields ends it and returns the result.
+
+        Where the block ends without that, so does the process: its answer would pass for the next call's.
+        """
         message = pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
         with self._lock:
             self._exchange(message)
+            self._owes = True
             try:
-                answer = agent_main.receive(self._connection)
-            except (OSError, EOFError) as error:
-                raise LabLost(f"{self._lab} ended while it was in use") from error
+                yield self._answer
+            finally:
+                if self._owes:
+                    self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the process was ended."""
+        return self._connection.fileno() < 0
+
+    def _answer(self) -> Any:
+        try:
+            answer = agent_main.receive(self._connection)
+        except (OSError, EOFError) as error:
+            raise LabLost(f"{self._lab} ended while it was in use") from error
+        self._owes = False
         succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
         if succeeded:
-            return result  # type: ignore[no-any-return]
+            return result
         if result is None:
             raise KernelError(f"inside {self._lab}: {text}")
         raised = agent_main.unpack_error(result)
@@ -85,7 +111,7 @@ class Agent:
 
     def close(self) -> None:
         """End the process, whatever it is doing; the lab goes on."""
-        if self._connection.fileno() < 0:
+        if self.closed:
             return
         self._process.send_signal(signal.SIGTERM)  # it ends the inner process and reaps it
         self._process.wait()

@@ -24,6 +24,7 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg, and struct fib_rule_hdr
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg
+_TRAFFIC = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=I")
 _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEIGHBOURS: _NEIGHBOUR}
 
@@ -101,6 +102,13 @@ def _oddities(name: str, bridge: Mapping[int, memoryview], port: Mapping[int, me
         if value != usual:
             odd.append(f"port {name} has {what} {'on' if value else 'off'}")
     return odd
+
+
+def traffic(body: memoryview) -> tuple[str, int, int]:
+    """Return a device's name, and the frames that came in and went out by it (`struct rtnl_link_stats64`)."""
+    found = attributes(body, _LINK.size)
+    received, sent = _TRAFFIC.unpack_from(found[23])
+    return _text(found.get(3)), received, sent
 
 
 def address(body: memoryview, names: Mapping[int, str]) -> Address:

@@ -20,6 +20,7 @@ _CHAIN = re.compile(r"chain (\S+) \{(?:\s*#.*)?")
 _SET = re.compile(r"(set|map) (\S+) \{(?:\s*#.*)?")
 _ELEMENT_EXTRAS = re.compile(r'\s+(?:comment "[^"]*"|counter packets \d+ bytes \d+)')
 _COMMENT = re.compile(r'^(.*?)\s*\bcomment "([^"]*)"$')
+_PACKETS = re.compile(r"\bcounter packets (\d+) bytes \d+")
 _COUNTER = re.compile(r" ?\bcounter(?: packets \d+ bytes \d+)?(?=\s|$)(?! name)")
 
 
@@ -27,6 +28,30 @@ def tables(listing: str) -> tuple[NftTable, ...]:
     """Return the tables of a listing, in its order."""
     lines = iter([line.strip() for line in listing.splitlines()])
     return tuple(_table(found, lines) for line in lines if (found := _TABLE.fullmatch(line)))
+
+
+def counts(listing: str) -> dict[tuple[str, int], int]:
+    """Return the packets that each rule's own counter has, by chain (family, table, name) and position."""
+    found: dict[tuple[str, int], int] = {}
+    table = chain = ""
+    position = 0
+    for line in (line.strip() for line in listing.splitlines()):
+        if head := _TABLE.fullmatch(line):
+            table = f"{head[1]} {head[2]}"
+        elif head := _CHAIN.fullmatch(line):
+            chain, position = f"{table} {head[1]}", 0
+        elif line == "}":
+            chain = ""
+        elif chain and _is_rule(line):
+            position += 1
+            if counter := _PACKETS.search(line):
+                found[chain, position] = int(counter[1])
+    return found
+
+
+def _is_rule(line: str) -> bool:
+    hook = line.startswith("type ") and " hook " in line
+    return bool(line) and not hook and not line.startswith(("comment ", "#"))
 
 
 def dormant(listing: str) -> bool:
@@ -78,10 +103,10 @@ def _chain(name: str, lines: Iterator[str]) -> NftChain:
     for line in lines:
         if line == "}":
             break
-        if line.startswith("type ") and " hook " in line:
-            hook = line
-        elif line and not line.startswith(("comment ", "#")):
+        if _is_rule(line):
             rules.append(_rule(line))
+        elif line.startswith("type "):
+            hook = line
     return NftChain(name, hook, tuple(rules))
 
 

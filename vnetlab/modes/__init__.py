@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.modes import bridge, host_only, isolated, nat, routed
 from vnetlab.modes.crossings import crossings
+from vnetlab.modes.edges import edges
 from vnetlab.modes.expectations import expected
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
 from vnetlab.modes.world import World
@@ -66,5 +67,6 @@ def _all(world: World, topology: Topology) -> Iterator[Guarantee]:
     yield from crossings(world)
     for network in topology.networks:
         yield from PROMISES[network.mode](world, network)
+    yield from edges(world)
     for expect in topology.expect:
         yield from expected(world, expect)

@@ -29,6 +29,7 @@ def receive(walk: Walk, space: Space, device: Device, frame: Frame) -> None:
         return
     if _too_long(walk, space, device, frame):
         return
+    walk.used.append(device.entered)
     kind = _packet_type(device, frame)
     if device.kind != "loopback":
         seen = Arrival(space.name, device.name, False, kind != OTHER, frame.source, frame.payload)
@@ -154,6 +155,7 @@ def transmit(walk: Walk, space: Space, device: Device, frame: Frame) -> None:
     if device.kind == "bridge":
         _from_host(walk, space, device, frame)
         return
+    walk.used.append(device.left)
     _leave(walk, space, device, frame)
 
 

@@ -6,6 +6,7 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab.items import rule_item
 from vnetlab.predict.passage import Passage, Unknown, reader_of
 from vnetlab.predict.rules import (
     Chain,
@@ -20,8 +21,9 @@ from vnetlab.predict.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from vnetlab.items import Item
     from vnetlab.predict.passage import Value
     from vnetlab.predict.rules import Match, Values
 
@@ -56,10 +58,17 @@ _RETURN = Verdict("return")
 class Ruleset:
     """The chains of one table, ready to be run."""
 
-    def __init__(self, chains: Mapping[str, Chain]) -> None:
+    def __init__(self, chains: Mapping[str, Chain], namespace: str = "") -> None:
+        """Take the chains by name; ``namespace`` is whose they are, for what is written down as used."""
         self._chains = chains
         self._relevant: dict[tuple[str, str, str], tuple[_Ready, ...]] = {}
-        self._ready = {name: tuple(_Ready(rule) for rule in chain.rules) for name, chain in chains.items()}
+        self._ready = {
+            name: tuple(
+                _Ready(rule, rule_item(namespace, chain.label, at, rule.label))
+                for at, rule in enumerate(chain.rules, 1)
+            )
+            for name, chain in chains.items()
+        }
 
     def rules(self) -> Iterator[Rule]:
         """Iterate over the rules of all chains."""
@@ -85,6 +94,7 @@ class Ruleset:
         for ready in self._rules_for(name, passage):
             if not ready.applies(passage):
                 continue
+            passage.used.append(ready.item)
             action = _apply(ready.rule, passage)
             if isinstance(action, Verdict) and action.kind in ("jump", "goto"):
                 if action.target not in self._chains:
@@ -114,15 +124,16 @@ class Ruleset:
 class _Ready:
     """A rule with its matches on devices set apart, since those decide for many packets at once."""
 
-    __slots__ = ("_devices", "_matches", "rule")
+    __slots__ = ("_devices", "_matches", "item", "rule")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, item: Item) -> None:
         self.rule = rule
+        self.item = item
         self._devices = [m for m in rule.matches if m.keys in (_INPUT, _OUTPUT)]
         self._matches = [_test(match) for match in rule.matches if match not in self._devices]
 
     def fits_devices(self, iif: str, oif: str) -> bool:
-        return all(_holds(m, (iif if m.keys == _INPUT else oif,)) for m in self._devices)
+        return _all_fit(self._devices, iif, oif)
 
     def applies(self, passage: Passage) -> bool:
         """Tell whether all matches hold. Raises Unknown where what is not known decides."""
@@ -136,6 +147,15 @@ class _Ready:
         if doubt:
             raise doubt
         return True
+
+
+def fits_devices(rule: Rule, iif: str, oif: str) -> bool:
+    """Tell whether a rule's matches on devices hold for these two; empty: there is none."""
+    return _all_fit([m for m in rule.matches if m.keys in (_INPUT, _OUTPUT)], iif, oif)
+
+
+def _all_fit(matches: Iterable[Match], iif: str, oif: str) -> bool:
+    return all(_holds(m, (iif if m.keys == _INPUT else oif,)) for m in matches)
 
 
 def _test(match: Match) -> Callable[[Passage], bool]:

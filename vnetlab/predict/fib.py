@@ -15,6 +15,8 @@ from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vnetlab.items import Item
+
 LOOPBACK = "lo"
 _LABELS = (
     # RFC 6724, 2.1, as far as the labels differ; longest prefix first.
@@ -45,15 +47,24 @@ class Way:
     via: int | None = None
     """The next hop, where it is a router; None for a destination on the link."""
     label: str = ""
+    item: Item | None = None
+    """The static route; None: connected."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """A route, connected or static."""
+
     network: int
     prefix: int
     device: str
     via: int | None
     label: str
+    item: Item | None = None
+
+    def span(self, bits: int) -> tuple[int, int]:
+        """Return the first and the last address."""
+        return self.network, self.network | ((1 << (bits - self.prefix)) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Given:
     via: int
     device: str
     label: str
+    item: Item | None = None
 
 
 class Fib:
@@ -103,14 +115,19 @@ class Fib:
         mine = (a for a in self.addresses if a.device in routers and a.prefix < 127)
         return frozenset(a.address >> (128 - a.prefix) << (128 - a.prefix) for a in mine)
 
-    def _table(self, routes: Iterable[Given]) -> list[_Entry]:
+    def _table(self, routes: Iterable[Given]) -> list[Entry]:
         entries = []
         for own in self.addresses:
             shift = self.bits - own.prefix
             network = own.address >> shift << shift
-            entries.append(_Entry(network, own.prefix, own.device, None, f"connected, {own.device}"))
-        entries += [_Entry(r.network, r.prefix, r.device, r.via, r.label) for r in routes]
+            entries.append(Entry(network, own.prefix, own.device, None, f"connected, {own.device}"))
+        entries += [Entry(r.network, r.prefix, r.device, r.via, r.label, r.item) for r in routes]
         return sorted(entries, key=lambda entry: -entry.prefix)  # stable: connected before static
+
+    def leading_out_of(self, device: str) -> tuple[Entry, ...]:
+        """Return the routes, connected and static, by which packets are forwarded out of a device."""
+        entries = (entry for entry in self._entries if entry.device == device)
+        return tuple(e for e in entries if self.version == 4 or not is_link_local(e.network))
 
     def is_loopback(self, address: int) -> bool:
         """Tell 127.0.0.0/8 and ::1."""
@@ -148,7 +165,7 @@ class Fib:
                 continue
             if (entry.network ^ destination) >> (self.bits - entry.prefix) == 0:
                 hop = destination if entry.via is None else entry.via
-                return Way(entry.device, hop, entry.via, entry.label)
+                return Way(entry.device, hop, entry.via, entry.label, entry.item)
         return None
 
     def type_of(self, address: int, device: str = "") -> int:

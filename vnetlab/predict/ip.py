@@ -122,6 +122,7 @@ def _onward(walk: Walk, space: Space, device: Device, passage: Passage) -> None:
     if not router or scoped:
         walk.note(space, "route", f"{device.name} does not forward", "drop", packet)
         return
+    walk.used.append(way.item)
     walk.note(space, "route", way.label, "forward", packet)
     _forward(walk, space, device, passage, way)
 
@@ -174,6 +175,7 @@ def send(walk: Walk, space: Space, packet: Packet, device: str = "") -> None:
             walk.note(space, "route", "no route after translation", "no route", passage.ip)
             return
         way = rerouted
+    walk.used.append(way.item)
     _finish(walk, space, passage, way)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome, Protocol, Special
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnetlab.guarantees import Flow
+    from vnetlab.items import Item
     from vnetlab.predict.walk import Arrival, Hop
     from vnetlab.topology.model import IPAddress
 
@@ -45,6 +46,8 @@ class Prediction:
     received: Received | None = None
     error_from: IPAddress | None = None
     error_code: str = ""
+    used: frozenset[Item] = field(default=frozenset(), compare=False, repr=False)
+    """What of the lab the flow exercised; no part of what becomes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Journey:
     arrivals: tuple[Arrival, ...]
     doubts: tuple[str, ...]
     looped: bool
+    used: frozenset[Item] = frozenset()
+    """Rules, routes, ports and neighbours that anything of the flow went through."""
 
     def prediction(
         self, destination: str, *, is_host: bool, is_guest: bool = False, any_frame: bool = False
@@ -69,9 +74,9 @@ class Journey:
         nothing is to arrive, one of those is a leak.
         """
         if self.looped:
-            return Prediction(None, "it goes round for ever", False)
+            return Prediction(None, "it goes round for ever", False, used=self.used)
         if self.doubts:
-            return Prediction(None, self.doubts[0], False)
+            return Prediction(None, self.doubts[0], False, used=self.used)
         arrivals = [a for a in self._arrivals(destination, is_host, is_guest) if any_frame or a.addressed]
         answers = list(self._returned(Role.ANSWER))
         errors = [a for a in self._returned(Role.ERROR) if _about_request(a)]
@@ -86,6 +91,7 @@ class Journey:
             _received(arrivals),
             address_of(error.version, error.source) if error else None,
             error_name(error.version, error.kind) if error else "",
+            self.used,
         )
 
     def _outcome(

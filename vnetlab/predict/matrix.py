@@ -63,7 +63,7 @@ class Alike:
 
     def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
         mentioned = mentions(state)
-        self._symbols = Symbols(topology, groups_of(topology, state, mentioned), mentioned.port)
+        self._symbols = Symbols(topology, state, groups_of(topology, state, mentioned), mentioned.port)
         self._sockets = {each.node: each for each in sockets_for(guarantees)}
         self.exchange = self._symbols.exchange
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
+_HEARD_BY_ALL = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
+
+
 @dataclass(frozen=True, slots=True)
 class Miniature:
     """A topology and its State without the members that show nothing new."""
@@ -67,7 +70,7 @@ def counted(small: Miniature, guarantees: Iterable[Guarantee]) -> tuple[int, ...
     others for none. A promise that is made of one sender only is not multiplied by the senders of its kind.
     """
     found = tuple(guarantees)
-    symbols = Symbols(small.topology, small.groups, small.port_run)
+    symbols = Symbols(small.topology, small.state, small.groups, small.port_run)
     shapes = [(g.id, g.network, symbols.key(g)) for g in found]
     senders: dict[Hashable, set[str]] = {}
     receivers: dict[Hashable, set[str]] = {}
@@ -91,5 +94,8 @@ def _multiplied(groups: Groups, guarantee: Guarantee, senders: set[str], receive
     source, destination = groups.of[guarantee.source], groups.of[guarantee.destination]
     size, other = len(groups.members[source]), len(groups.members[destination])
     if source == destination:
-        return size * (size - 1) if len(senders) > 1 else max(size - 1, 1)
+        if len(senders) > 1:
+            return size * (size - 1)
+        # One sender: either all others hear him, or the promise is made of one pair.
+        return size - 1 if guarantee.flow.special in _HEARD_BY_ALL and size > 1 else 1
     return (size if len(senders) > 1 else 1) * (other if len(receivers) > 1 else 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special
-from vnetlab.predict import ethernet, ip
+from vnetlab.predict import ethernet, ip, neighbour
 from vnetlab.predict.journey import Journey
 from vnetlab.predict.packet import (
     BROADCAST_MAC,
@@ -83,7 +84,14 @@ class Model:
         walk.run()
         is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
         return Journey(
-            source, is_host, flow, tuple(walk.hops), tuple(walk.arrivals), tuple(walk.doubts), walk.looped
+            source,
+            is_host,
+            flow,
+            tuple(walk.hops),
+            tuple(walk.arrivals),
+            tuple(walk.doubts),
+            walk.looped,
+            frozenset(item for item in walk.used if item is not None),
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:
@@ -120,7 +128,20 @@ class Model:
             walk.note(space, "mtu", f"{device.name} takes {device.mtu} bytes", "drop", payload)
             return
         walk.note(space, "send", f"{device.name} to {mac}", "send", payload)
+        self._used_route(walk, space, device, payload, mac)
         ethernet.transmit(walk, space, device, Frame(device.mac, mac, payload))
+
+    def _used_route(self, walk: Walk, space: Space, device: Device, payload: Packet | Arp, mac: str) -> None:
+        """Write down the sender's route where the frame goes to the router that it names."""
+        if isinstance(payload, Arp) or payload.is_group:
+            return
+        way = space.fib(payload.version).way(payload.destination)
+        if way is None or way.item is None or way.device != device.name:
+            return
+        asking = Walk(self.world)  # nobody asks in truth: what the question would go through is not used
+        with suppress(Unknown):
+            if neighbour.resolve(asking, space, device, payload, way.next_hop) == mac:
+                walk.used.append(way.item)
 
 
 def _own_source(space: Space, packet: Packet, device: str) -> int | None:

@@ -25,6 +25,7 @@ from vnetlab.predict.walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vnetlab.items import Item
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.walk import NeighbourKey
 
@@ -41,6 +42,8 @@ class Resolved:
     """Who came to know the asker by being asked (RFC 826, "Packet Reception"; RFC 4861, 7.2.3)."""
     doubt: str
     """Why the model cannot tell; empty if it can."""
+    used: frozenset[Item | None] = frozenset()
+    """What question and answer went through."""
 
 
 def arp_input(walk: Walk, space: Space, device: Device, frame: Frame, message: Arp) -> None:
@@ -113,7 +116,8 @@ def resolve(walk: Walk, space: Space, device: Device, packet: Packet, next_hop: 
     version = packet.version
     permanent = space.permanent_neighbours.get((device.name, version, next_hop))
     if permanent:
-        return permanent
+        walk.used.append(permanent[1])
+        return permanent[0]
     heard_of = walk.learned.get((space.name, device.name, version, next_hop))
     if heard_of:
         return heard_of
@@ -125,6 +129,7 @@ def resolve(walk: Walk, space: Space, device: Device, packet: Packet, next_hop: 
     found = known[key]
     if found.doubt:
         raise Unknown(found.doubt)
+    walk.used.extend(found.used)
     walk.learned.update(found.learned)
     return found.mac
 
@@ -180,7 +185,7 @@ def _heard(asking: Walk, space: Space, device: Device, version: int, next_hop: i
     if not macs and (silent := _silent_owner(asking, version, next_hop)):
         # Whoever has an address may have made itself known by traffic of its own.
         return Resolved(None, {}, f"{silent} has {text(version, next_hop)} and is silent about it")
-    return Resolved(next(iter(macs), None), asking.learned, "")
+    return Resolved(next(iter(macs), None), asking.learned, "", frozenset(asking.used))
 
 
 def _silent_owner(asking: Walk, version: int, address: int) -> str:

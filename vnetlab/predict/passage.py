@@ -11,6 +11,7 @@ from vnetlab.predict.rules import Key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vnetlab.items import Item
     from vnetlab.predict.conntrack import Tracked
     from vnetlab.predict.space import Space
 
@@ -39,6 +40,7 @@ class Passage:
         "space",
         "tracked",
         "untracked",
+        "used",
     )
 
     def __init__(
@@ -61,6 +63,8 @@ class Passage:
         self.tracked: Tracked | None = None
         self.untracked = False
         self.mark = 0
+        self.used: list[Item | None] = []
+        """Where the rules that it fits are written down; hooks put the walk's own list here."""
 
     @property
     def ip(self) -> Packet:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from vnetlab.items import Item, ItemKind
 from vnetlab.predict.fib import LOOPBACK, Fib, Given, OwnAddress
 from vnetlab.predict.hooks import Hooks
 from vnetlab.predict.packet import link_local
@@ -32,6 +33,10 @@ class Device:
     peer: tuple[str, str] = ("", "")
     """Namespace and name of a veth's other end."""
     up: bool = True
+    entered: Item | None = None
+    """What is written down where a frame comes in by it; None: a bridge, or the loopback."""
+    left: Item | None = None
+    """What is written down where a frame goes out by it."""
 
 
 class Space:
@@ -41,8 +46,8 @@ class Space:
         self.namespace = namespace
         self.name = namespace.name
         self.kind = namespace.kind
-        self.devices = {link.name: _device(link) for link in namespace.links}
-        self._settings = _written(namespace.sysctls)
+        self.devices = {link.name: _device(link, namespace.name) for link in namespace.links}
+        self._settings = written(namespace.sysctls)
         self.beyond = namespace.beyond[0] if namespace.beyond else self._unmodelled()
         self.devices[LOOPBACK] = Device(LOOPBACK, "loopback", "00:00:00:00:00:00", _LOOPBACK_MTU)
 
@@ -77,7 +82,7 @@ class Space:
     @cached_property
     def hooks(self) -> Hooks:
         """The namespace's nftables, by hook."""
-        return Hooks(base_chains(self.namespace.tables))
+        return Hooks(base_chains(self.namespace.tables, self.name))
 
     @property
     def tracks(self) -> bool:
@@ -157,22 +162,26 @@ class Space:
                 route.prefix.prefixlen,
                 int(route.via),
                 route.device,
-                f"{route.prefix} via {route.via} dev {route.device}",
+                str(route),
+                Item(ItemKind.ROUTE, self.name, str(route)),
             )
             for route in self.namespace.routes
             if route.prefix.version == version and self._takes_part(version, route.device)
         ]
 
     @cached_property
-    def permanent_neighbours(self) -> dict[tuple[str, int, int], str]:
-        """The MAC of each permanent entry, by device, version and address."""
+    def permanent_neighbours(self) -> dict[tuple[str, int, int], tuple[str, Item]]:
+        """The MAC of each permanent entry, and what it is, by device, version and address."""
         return {
-            (each.device, each.address.version, int(each.address)): each.mac
+            (each.device, each.address.version, int(each.address)): (
+                each.mac,
+                Item(ItemKind.NEIGHBOUR, self.name, str(each)),
+            )
             for each in self.namespace.neighbours
         }
 
 
-def _written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
+def written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
     """Return the settings as they are after all are written, in order.
 
     Writing these two for `all` writes them for every device, and for those to come (ip-sysctl).
@@ -188,7 +197,7 @@ def _written(sysctls: tuple[Sysctl, ...]) -> dict[str, str]:
     return found
 
 
-def _device(link: Link) -> Device:
+def _device(link: Link, namespace: str) -> Device:
     kind, peer = "other", ("", "")
     if isinstance(link, Bridge):
         kind = "bridge"
@@ -196,4 +205,21 @@ def _device(link: Link) -> Device:
         kind, peer = "veth", (link.peer_namespace, link.peer)
     elif isinstance(link, Tap):
         kind = "tap"
-    return Device(link.name, kind, link.mac, link.mtu, link.master, link.isolated, peer, link.up)
+    return Device(
+        link.name,
+        kind,
+        link.mac,
+        link.mtu,
+        link.master,
+        link.isolated,
+        peer,
+        link.up,
+        *_ways(link, namespace),
+    )
+
+
+def _ways(link: Link, namespace: str) -> tuple[Item | None, Item | None]:
+    if isinstance(link, Bridge):
+        return None, None
+    port = Item(ItemKind.PORT, namespace, link.name, link.altname)
+    return port._replace(way="in"), port._replace(way="out")

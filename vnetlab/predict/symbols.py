@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vnetlab import names
 from vnetlab.guarantees import Protocol
+from vnetlab.items import Item
 from vnetlab.predict.journey import Prediction, Received
 from vnetlab.predict.packet import address_of, group_mac, link_local, solicited_node
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from vnetlab.guarantees import Flow, Guarantee
     from vnetlab.predict.groups import Groups
+    from vnetlab.state import State
     from vnetlab.topology.model import Topology
 
 _Value = TypeVar("_Value")
@@ -30,8 +32,11 @@ Symbol = object
 class Symbols:
     """What is each node's own, in an order that is the same for all members of a group."""
 
-    def __init__(self, topology: Topology, groups: Groups, port_run: Callable[[int], int]) -> None:
+    def __init__(
+        self, topology: Topology, state: State, groups: Groups, port_run: Callable[[int], int]
+    ) -> None:
         """``port_run`` tells which run of ports, that no rule tells apart, a port is in."""
+        self._altnames = {(n.name, link.name): link.altname for n in state.namespaces for link in n.links}
         self._groups = groups.of
         self._port_run = port_run
         present = [*topology.hosts, *topology.vms, *topology.machines]
@@ -78,14 +83,23 @@ class Symbols:
         if not old:
             return prediction
         values = dict(zip(old, new, strict=True))
+        texts = _permutation(self._texts(asked), self._texts(wanted))
         return Prediction(
             prediction.outcome,
-            _reworded(prediction.reason, self._texts(asked), self._texts(wanted)),
+            _reworded(prediction.reason, texts),
             prediction.answered,
             _received(prediction.received, values, asked.flow, wanted.flow),
             _exchanged(values, prediction.error_from),
             prediction.error_code,
+            frozenset(self._item(item, texts) for item in prediction.used),
         )
+
+    def _item(self, item: Item, texts: Mapping[str, str]) -> Item:
+        """Return the object that takes another's place; of a route or a rule only the namespace changes."""
+        if item.namespace not in texts and item.name not in texts:
+            return item
+        space, name = texts.get(item.namespace, item.namespace), texts.get(item.name, item.name)
+        return Item(item.kind, space, name, self._altnames.get((space, name), item.about), item.way)
 
     def _texts(self, guarantee: Guarantee) -> tuple[str, ...]:
         """Return the values of both ends as sentences name them."""
@@ -140,9 +154,8 @@ def _received(
     )
 
 
-def _reworded(reason: str, old: tuple[str, ...], new: tuple[str, ...]) -> str:
+def _reworded(reason: str, texts: Mapping[str, str]) -> str:
     """Exchange what a sentence names, word by word; a colon may follow a word."""
-    texts = _permutation(old, new)
     words = []
     for word in reason.split(" "):
         bare = word.removesuffix(":")

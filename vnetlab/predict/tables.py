@@ -41,22 +41,27 @@ class Base:
         return self.chain.hook
 
 
-def base_chains(tables: tuple[NftTable, ...]) -> tuple[Base, ...]:
+def base_chains(tables: tuple[NftTable, ...], namespace: str = "") -> tuple[Base, ...]:
     """Return the base chains of all tables in the order in which the kernel calls those of one hook.
 
     Of equal priorities the chain that came last is called first (`nf_hook_entries_grow`).
     """
-    last_first = [base for table in tables for base in _of_table(table)][::-1]
+    last_first = [base for table in tables for base in _of_table(table, namespace)][::-1]
     return tuple(sorted(last_first, key=lambda base: base.hook.priority))
 
 
-def _of_table(table: NftTable) -> Iterator[Base]:
-    defines = dict(table.defines)
-    chains = {chain.name: _chain(table, chain, defines) for chain in table.chains}
-    ruleset = Ruleset(chains)
+def _of_table(table: NftTable, namespace: str) -> Iterator[Base]:
+    chains = understood(table)
+    ruleset = Ruleset(chains, namespace)
     for chain in chains.values():
         if chain.hook:
             yield Base(chain, ruleset)
+
+
+def understood(table: NftTable) -> dict[str, Chain]:
+    """Return the chains of a table by name, their rules as values: texts that mean the same are equal."""
+    defines = dict(table.defines)
+    return {chain.name: _chain(table, chain, defines) for chain in table.chains}
 
 
 def _chain(table: NftTable, chain: NftChain, defines: dict[str, str]) -> Chain:

@@ -9,6 +9,7 @@ from vnetlab.predict.conntrack import Conntrack
 from vnetlab.predict.passage import Unknown
 
 if TYPE_CHECKING:
+    from vnetlab.items import Item
     from vnetlab.predict.hooks import Stop
     from vnetlab.predict.packet import Arp, Frame, Packet
     from vnetlab.predict.passage import Passage
@@ -63,6 +64,8 @@ class Walk:
         self.looped = False
         self.learned: dict[NeighbourKey, str] = {}
         """Namespace, device, version and address of whoever asked a node, with the MAC it asked from."""
+        self.used: list[Item | None] = []
+        """Rules, routes, ports and neighbours on the way, as often as met; None counts for nothing."""
         self._conntracks: dict[str, Conntrack] = {}
 
     def run(self) -> None:
@@ -108,6 +111,7 @@ class Walk:
         def passed(label: str, verdict: str) -> None:
             self.note(space, name, label, verdict, passage.packet)
 
+        passage.used = self.used
         stop = space.hooks.at_layer3(name, passage, conntrack, passed)
         if passage.packet != before:
             self.note(space, name, "translation", "translate", before, passage.packet)
@@ -122,6 +126,7 @@ class Walk:
         def passed(label: str, verdict: str) -> None:
             self.note(space, f"{family} {name}", label, verdict, passage.packet)
 
+        passage.used = self.used
         return space.hooks.of_family(family, name, passage, passed)
 
     def device_hook(self, name: str, device: str, passage: Passage) -> Stop | None:
@@ -133,4 +138,5 @@ class Walk:
         def passed(label: str, verdict: str) -> None:
             self.note(space, name, label, verdict, passage.packet)
 
+        passage.used = self.used
         return space.hooks.at_device(name, device, passage, passed)

@@ -2,5 +2,5 @@
 (pure).
 """
 
-PRELOAD = ("vnetlab.probe.wire", "vnetlab.probe.templates")
+PRELOAD = ("vnetlab.probe.counted", "vnetlab.probe.templates")
 """What an agent that is to probe imports meanwhile; Scapy alone takes a quarter of a second."""

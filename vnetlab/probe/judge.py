@@ -202,5 +202,4 @@ def _verdict(
 
 
 def _broken(guarantee: Guarantee, observation: Observation, faults: list[str], lines: list[str]) -> Verdict:
-    reason = f"promised {wording.promised(guarantee)}, but {'; '.join(faults)}"
-    return _verdict(guarantee, observation, VerdictKind.BROKEN, reason, lines)
+    return _verdict(guarantee, observation, VerdictKind.BROKEN, "; ".join(faults), lines)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Outcome, Protocol
 from vnetlab.icmp import error_name
 from vnetlab.probe.flight import Kind, Sighting, What
-from vnetlab.probe.observation import REACHED
 from vnetlab.probe.raw import address_text
 
 if TYPE_CHECKING:
@@ -135,13 +134,3 @@ def happened(guarantee: Guarantee, observation: Observation) -> str:
     first = observation.arrivals[0]
     origin = address(first.source) if first.source else mac(first.mac)
     return f"{destination} saw it at {first.nic} from {origin}{refused}"
-
-
-def promised(guarantee: Guarantee) -> str:
-    """Return the promise in the judge's terms."""
-    words = str(guarantee.expected)
-    if guarantee.expected in REACHED and guarantee.answered:
-        words += " and answered"
-    if guarantee.error_code:
-        words += f" with {guarantee.error_code}"
-    return words

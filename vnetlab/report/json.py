@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vnetlab.guarantees import VerdictKind
+from vnetlab.guarantees import UNKNOWN, VerdictKind
+from vnetlab.items import ItemKind
 
 if TYPE_CHECKING:
+    from vnetlab.coverage import Coverage
     from vnetlab.guarantees import Flow, Verdict
     from vnetlab.plan import Step
     from vnetlab.report.summary import Report
@@ -22,7 +24,27 @@ def report_object(report: Report) -> JsonObject:
         "lab": report.lab,
         "summary": {str(kind): report.count(kind) for kind in VerdictKind},
         "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+        "coverage": None if report.coverage is None else coverage_object(report.coverage),
+        "left_out": report.left_out,
     }
+
+
+def coverage_object(coverage: Coverage) -> JsonObject:
+    """Return what was exercised, by kind of object, and each object that was not."""
+    counts = {
+        f"{kind}s": {"covered": coverage.count(kind), "total": coverage.totals[kind]} for kind in ItemKind
+    }
+    uncovered = [
+        {
+            "kind": str(each.item.kind),
+            "namespace": each.item.namespace,
+            "name": each.item.name,
+            "about": each.item.about,
+            "why": each.why,
+        }
+        for each in coverage.uncovered
+    ]
+    return {**counts, "uncovered": uncovered, "disputed": list(coverage.disputed)}
 
 
 def status_object(labs: tuple[LabStatus, ...]) -> JsonObject:
@@ -65,6 +87,8 @@ def _verdict(verdict: Verdict) -> JsonObject:
         "destination": guarantee.destination,
         "flow": flow_object(guarantee.flow),
         "expected": str(guarantee.expected),
+        "predicted": str(verdict.predicted or UNKNOWN),
+        "present": str(verdict.present or UNKNOWN),
         "observed": None if verdict.observed is None else str(verdict.observed),
         "verdict": str(verdict.kind),
         "promise": guarantee.promise,

@@ -1,9 +1,10 @@
-"""One verdict in one paragraph: what was promised, what was sent, what was seen where."""
+"""One verdict in one paragraph: the four answers, what makes them this verdict, what was sent and seen."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vnetlab.guarantees import UNKNOWN
 from vnetlab.report.summary import flow_label
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ def headline(verdict: Verdict) -> str:
 
 def details(verdict: Verdict) -> tuple[str, ...]:
     """Return the lines below the headline."""
-    seen = verdict.observed if verdict.observed is not None else "nothing could be observed"
     return (
         f"promised: {verdict.guarantee.expected}: {verdict.guarantee.promise}",
-        f"observed: {seen}: {verdict.reason}",
+        f"predicted: {verdict.predicted or UNKNOWN}",
+        f"present: {verdict.present or UNKNOWN}",
+        f"observed: {verdict.observed or 'nothing could be observed'}",
+        f"because: {verdict.reason}",
         *verdict.evidence,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vnetlab.guarantees import Verdict, VerdictKind
+from vnetlab.guarantees import UNKNOWN, Verdict, VerdictKind
 from vnetlab.predict.compare import differences
 from vnetlab.report.json import flow_object
 from vnetlab.report.matrix import build_matrix
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
 
-AGREE, DIFFER, UNKNOWN = "agree", "differ", "unknown"
+AGREE, DIFFER = "agree", "differ"
 _KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
 MOST_ROWS = 100
 """Nodes up to which the matrix has a row for each; beyond, one for each group."""

@@ -11,6 +11,8 @@ from vnetlab.guarantees import Protocol, Special, VerdictKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vnetlab.coverage import Coverage
+    from vnetlab.examine import Findings
     from vnetlab.guarantees import Flow, Guarantee, Verdict
     from vnetlab.topology.model import Topology
 
@@ -24,6 +26,14 @@ class Report:
     topology: Topology
     lab: str
     verdicts: tuple[Verdict, ...]
+    coverage: Coverage | None = None
+    left_out: int = 0
+    """Guarantees that were not put to the test, since others exercise as much of the lab."""
+
+    @classmethod
+    def of(cls, topology: Topology, lab: str, findings: Findings) -> Report:
+        """Return the report of an examination."""
+        return cls(topology, lab, findings.verdicts, findings.coverage, findings.left_out)
 
     def count(self, kind: VerdictKind) -> int:
         """Return how many verdicts are of this kind."""

@@ -1,4 +1,4 @@
-"""The report for people: the matrix, the promises counted, and a paragraph on each trouble."""
+"""The report for people: the matrix, the promises counted, a paragraph on each trouble, and the coverage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vnetlab.guarantees import VerdictKind
+from vnetlab.report.covered import coverage_lines
 from vnetlab.report.matrix import Cell, Matrix, Row, build_matrix
 from vnetlab.report.paragraph import details, headline
 
@@ -43,6 +44,10 @@ def print_report(console: Console, report: Report) -> None:
     console.print()
     console.print(_promises(report))
     _print_troubles(console, report.troubles)
+    if report.coverage:
+        console.print()
+        for line in coverage_lines(report.coverage, report.left_out):
+            console.print(line, soft_wrap=not console.is_terminal)
     console.print()
     console.print(summary_line(report))
 

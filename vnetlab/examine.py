@@ -1,0 +1,143 @@
+"""A lab examined: four answers to each guarantee, and what of the lab the probes exercised.
+
+::
+
+    read the State present -> fly the probes -> judge -> settle
+                              predict twice, meanwhile
+
+The State is read right before the flight, so that a change by hand meets both. What the model says of it and
+of the compiled State is worked out in this process while the agent flies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from vnetlab.concord import settle
+from vnetlab.cover import cover, with_companions
+from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
+from vnetlab.drift import drift
+from vnetlab.guarantees import Flow, Outcome, Protocol, Special, VerdictKind
+from vnetlab.kernel.read import Node, read
+from vnetlab.modes import guarantees_for
+from vnetlab.predict.fib import LOOPBACK
+from vnetlab.predict.matrix import model_of, predict
+from vnetlab.probe.counted import Flown, Order, fly_counted
+from vnetlab.probe.judge import judge
+from vnetlab.probe.trial import plan_flight
+from vnetlab.topology.model import Family
+
+if TYPE_CHECKING:
+    from vnetlab.guarantees import Guarantee, Verdict
+    from vnetlab.items import Item
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.predict.journey import Prediction
+    from vnetlab.probe.flight import Flight
+    from vnetlab.state import State
+    from vnetlab.topology.model import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an examination found."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    """One for each guarantee, in their order."""
+    coverage: Coverage | None = None
+    """What of the lab the flight exercised; None: nothing flew."""
+    left_out: int = 0
+    """Guarantees that were not put to the test, since others exercise as much."""
+
+
+def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]) -> Findings:
+    """Put guarantees to the model of both States and to packets, all of these in one flight.
+
+    Raises KeyError where a guarantee names a node that the topology lacks, LabLost where the lab ends
+    meanwhile, KernelError where its State cannot be read. What cannot be probed here (a tap that has a
+    guest already, or may not be opened) is a verdict, ``unavailable``, not an error.
+    """
+    if not guarantees:
+        return Findings()
+    flight = plan_flight(topology, guarantees)
+    present = agent.call(read, nodes_of(compiled))
+    ruled = frozenset(space.name for space in present.namespaces if space.tables)
+    with agent.running(fly_counted, Order(flight, ruled)) as result:
+        predicted = predict(topology, compiled, guarantees)
+        again = predict(topology, present, guarantees)
+        flown = result()
+    changes = drift(compiled, present) if predicted != again else ()
+    judged = judge(guarantees, flight, flown.log)
+    verdicts = tuple(settle(*answers, changes) for answers in zip(judged, predicted, again, strict=True))
+    return Findings(verdicts, _covered(topology, present, verdicts, again, flight, flown))
+
+
+def examine_cover(
+    agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]
+) -> Findings:
+    """Do as examine() with only so many guarantees as exercise all that all of them do, says the model."""
+    predicted = predict(topology, compiled, guarantees)
+    numbers = with_companions(guarantees, cover([prediction.used for prediction in predicted]))
+    chosen = tuple(guarantees[number] for number in numbers)
+    left_out = len(guarantees) - len(chosen)
+    return replace(examine(agent, topology, compiled, chosen), left_out=left_out)
+
+
+def _covered(
+    topology: Topology,
+    present: State,
+    verdicts: tuple[Verdict, ...],
+    predictions: tuple[Prediction, ...],
+    flight: Flight,
+    flown: Flown,
+) -> Coverage:
+    agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
+    used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
+    rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
+    exercised = exercised_by(topology, present, used, rules, ports)
+    disputes = disputed((*predictions, *control_predictions(topology, present, flight)), exercised)
+    return coverage(topology, present, exercised, disputes)
+
+
+def control_predictions(topology: Topology, state: State, flight: Flight) -> tuple[Prediction, ...]:
+    """Return what the model says of the packets by which hosts show that their own sockets work."""
+    shots = [flight.shots[control.shot] for control in flight.controls if control.seen_nic == LOOPBACK]
+    model = model_of(topology, state, ())
+    return tuple(
+        model.send(
+            shot.station,
+            Flow(
+                Family.IPV4 if shot.version == 4 else Family.IPV6,
+                Protocol.UDP,
+                ip_address(shot.destination),
+                ip_address(shot.source),
+                shot.source_port,
+                shot.destination_port,
+                answer=False,
+            ),
+        ).prediction(shot.station, is_host=True)
+        for shot in shots
+    )
+
+
+def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
+    """Return promised deliveries from the same senders and to the same receivers.
+
+    A flow that was not seen proves nothing unless its sender could send and its receiver could see.
+    """
+    senders = {guarantee.source for guarantee in wanted}
+    receivers = {guarantee.destination for guarantee in wanted}
+    return tuple(
+        guarantee
+        for guarantee in guarantees_for(topology)
+        if guarantee.expected is Outcome.DELIVERED
+        and guarantee.flow.special is Special.NONE
+        and (guarantee.source in senders or guarantee.destination in receivers)
+        and guarantee not in wanted
+    )
+
+
+def nodes_of(compiled: State) -> tuple[Node, ...]:
+    """Return the nodes of a lab, as the kernel's reader needs to be told of them."""
+    return tuple(Node(n.name, n.kind) for n in compiled.namespaces if n.kind != "segment")

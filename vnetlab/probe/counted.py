@@ -1,0 +1,38 @@
+"""A flight between two readings of the kernel's counters: what it exercised, by the kernel's own word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.kernel.usage import Usage, measure
+from vnetlab.probe.wire import fly
+
+if TYPE_CHECKING:
+    from vnetlab.kernel.spaces import Spaces
+    from vnetlab.probe.flight import Flight, Log
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to fly, and whose rules to count."""
+
+    flight: Flight
+    ruled: frozenset[str]
+    """Namespaces that have rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A flight's log, and the counters around it."""
+
+    log: Log
+    before: Usage
+    after: Usage
+
+
+def fly_counted(spaces: Spaces, order: Order) -> Flown:
+    """Fly, and read the counters before and after. Raises KernelError for counters that cannot be read."""
+    before = measure(spaces, order.ruled)
+    log = fly(spaces, order.flight)
+    return Flown(log, before, measure(spaces, order.ruled))
