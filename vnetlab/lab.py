@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vnetlab.examine import Findings
+    from vnetlab.explain.explanation import Explanation
+    from vnetlab.explain.question import Words
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -188,6 +190,12 @@ class Lab:
         if failed:
             raise AssertionError("\n\n".join(failed))
         return verdicts[0]
+
+    def explain(self, words: Words) -> Explanation:
+        """Predict the way of one packet, send it and follow it; raises UserError for bad words."""
+        from vnetlab.explain.live import explain_lab
+
+        return explain_lab(self.topology, self._running(), words)
 
     def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
         from vnetlab import examine

@@ -110,6 +110,12 @@ def _chain(name: str, lines: Iterator[str]) -> NftChain:
     return NftChain(name, hook, tuple(rules))
 
 
+def rule_label(line: str) -> str:
+    """Return how a rule of a listing is named: by its comment, else by its text."""
+    rule = _rule(line)
+    return rule.comment or rule.text
+
+
 def _rule(line: str) -> NftRule:
     found = _COMMENT.fullmatch(line)
     text, comment = (found[1], found[2]) if found else (line, "")

@@ -32,7 +32,8 @@ def receive(walk: Walk, space: Space, device: Device, frame: Frame) -> None:
     walk.used.append(device.entered)
     kind = _packet_type(device, frame)
     if device.kind != "loopback":
-        seen = Arrival(space.name, device.name, False, kind != OTHER, frame.source, frame.payload)
+        addressed = kind != OTHER
+        seen = Arrival(space.name, device.name, False, addressed, frame.source, frame.payload, len(walk.hops))
         walk.arrivals.append(seen)
     if space.hooks.has_device("ingress", device.name):
         passage = _passage(space, frame, kind, "netdev", iif=device.name)

@@ -62,7 +62,9 @@ def answers(walk: Walk, guest: Guest, frame: Frame) -> Iterator[tuple[str, Frame
     """Write down a frame's arrival at a guest; yield its answers, with the tap that each leaves by."""
     addressed = frame.destination == guest.mac or frame.is_group
     payload = frame.payload
-    walk.arrivals.append(Arrival(guest.node, guest.device, False, addressed, frame.source, payload))
+    walk.arrivals.append(
+        Arrival(guest.node, guest.device, False, addressed, frame.source, payload, len(walk.hops))
+    )
     if not addressed:
         return
     if isinstance(payload, Arp):

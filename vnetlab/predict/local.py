@@ -34,7 +34,7 @@ def deliver(walk: Walk, space: Space, device: Device, passage: Passage, *, unica
     if packet.protocol == ICMP6 and packet.kind == ROUTER_ADVERTISEMENT:
         _advertised(walk, space, device, packet, mac)
         return
-    walk.arrivals.append(Arrival(space.name, device.name, True, True, mac, packet))
+    walk.arrivals.append(Arrival(space.name, device.name, True, True, mac, packet, len(walk.hops)))
     walk.note(space, "deliver", f"{text(packet.version, packet.destination)}", "deliver", packet)
     if packet.protocol == ICMP6 and packet.kind == SOLICITATION:
         neighbour.solicited(walk, space, device, packet, mac)
@@ -71,7 +71,7 @@ def _advertised(walk: Walk, space: Space, device: Device, packet: Packet, mac: s
     accepts = space.setting("ipv6", device.name, "accept_ra", 1)
     forwards = space.setting("ipv6", device.name, "forwarding")
     if accepts == 2 or (accepts == 1 and not forwards):
-        walk.arrivals.append(Arrival(space.name, device.name, True, True, mac, packet))
+        walk.arrivals.append(Arrival(space.name, device.name, True, True, mac, packet, len(walk.hops)))
         walk.note(space, "deliver", f"{device.name} believes it", "deliver", packet)
     else:
         walk.note(space, "deliver", f"{device.name}: accept_ra is {accepts}", "drop", packet)

@@ -50,6 +50,8 @@ class Arrival(NamedTuple):
     """The frame was for this device, or for a group."""
     source_mac: str
     payload: Packet | Arp
+    after: int = 0
+    """How many hops had been noted before."""
 
 
 class Walk:

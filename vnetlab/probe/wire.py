@@ -65,13 +65,16 @@ class Spaces(Protocol):
         """Move into a namespace and back."""
 
 
-def fly(spaces: Spaces, flight: Flight) -> Log:
-    """Fly a flight and return its log. What cannot be opened is in the log, not raised."""
+def fly(spaces: Spaces, flight: Flight, nonce: int | None = None) -> Log:
+    """Fly a flight and return its log. What cannot be opened is in the log, not raised.
+
+    ``nonce`` (32 bits) is what its packets are known by; by default nobody else knows it.
+    """
     _allow_descriptors()
     collecting = gc.isenabled()
     gc.disable()  # nothing here is cyclic, and a collection walks every sighting
     try:
-        wire = _Wire(spaces, flight)
+        wire = _Wire(spaces, flight, secrets.randbits(32) if nonce is None else nonce)
         try:
             return wire.fly()
         finally:
@@ -88,7 +91,7 @@ def _allow_descriptors() -> None:
 
 
 class _Wire:
-    def __init__(self, spaces: Spaces, flight: Flight) -> None:
+    def __init__(self, spaces: Spaces, flight: Flight, nonce: int) -> None:
         self._spaces = spaces
         self._flight = flight
         self._closers: list[Callable[[], None]] = []
@@ -99,7 +102,7 @@ class _Wire:
         self._notes = Notes()
         self._failures: list[Failure] = []
         self._taken: list[Taken] = []
-        self._frames = Frames(secrets.randbits(32))
+        self._frames = Frames(nonce)
         macs = {
             (station.name, label): point.mac
             for station in flight.stations
