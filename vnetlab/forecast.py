@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab import garbage
 from vnetlab.compile import compile_topology
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.matrix import predict
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.groups import Groups
     from vnetlab.predict.journey import Prediction
+    from vnetlab.state import State
     from vnetlab.topology.model import Topology
 
 
@@ -35,7 +37,11 @@ class Forecast:
 
 def forecast(topology: Topology, *, every_pair: bool) -> Forecast:
     """Ask the model about every pair of nodes, or about one pair for each pair of their groups."""
-    state = compile_topology(topology)
+    with garbage.paused():
+        return _forecast(topology, compile_topology(topology), every_pair=every_pair)
+
+
+def _forecast(topology: Topology, state: State, *, every_pair: bool) -> Forecast:
     small = miniature(topology, state)
     if every_pair:
         guarantees = guarantees_for(topology)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vnetlab import names
+from vnetlab import garbage, names
 from vnetlab.guarantees import Outcome, Protocol, Special
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.guest import Exit, Guest
@@ -36,26 +36,29 @@ def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...])
 
     Of flows that are alike, between endpoints of equal treatment, one is followed.
     """
+    with garbage.paused():
+        return tuple(_predictions(topology, state, guarantees))
+
+
+def _predictions(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Iterator[Prediction]:
     model = model_of(topology, state, guarantees)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
     alike = Alike(topology, state, guarantees)
     found: dict[Hashable, tuple[Guarantee, Prediction]] = {}
-    predictions = []
-    for g in guarantees:
-        key = alike.key(g)
-        known = found.get(key)
-        if known is not None:
-            predictions.append(alike.exchange(known[1], known[0], g))
+    for guarantee in guarantees:
+        key = alike.key(guarantee)
+        if key in found:
+            known, prediction = found[key]
+            yield alike.exchange(prediction, known, guarantee)
             continue
-        prediction = model.send(g.source, g.flow).prediction(
-            g.destination,
-            is_host=g.destination in topology.hosts,
-            is_guest=g.destination in taps,
-            any_frame=g.expected not in _REACHED,
+        prediction = model.send(guarantee.source, guarantee.flow).prediction(
+            guarantee.destination,
+            is_host=guarantee.destination in topology.hosts,
+            is_guest=guarantee.destination in taps,
+            any_frame=guarantee.expected not in _REACHED,
         )
-        found[key] = (g, prediction)
-        predictions.append(prediction)
-    return tuple(predictions)
+        found[key] = guarantee, prediction
+        yield prediction
 
 
 class Alike:

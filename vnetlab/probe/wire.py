@@ -8,7 +8,6 @@ overflows however many shots there are. `fly` runs inside the lab, in the proces
 
 from __future__ import annotations
 
-import gc
 import resource
 import secrets
 import select
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from vnetlab import garbage
 from vnetlab.probe import counters
 from vnetlab.probe.flight import (
     Block,
@@ -71,17 +71,12 @@ def fly(spaces: Spaces, flight: Flight, nonce: int | None = None) -> Log:
     ``nonce`` (32 bits) is what its packets are known by; by default nobody else knows it.
     """
     _allow_descriptors()
-    collecting = gc.isenabled()
-    gc.disable()  # nothing here is cyclic, and a collection walks every sighting
-    try:
+    with garbage.paused():  # or a collection walks every sighting while packets wait
         wire = _Wire(spaces, flight, secrets.randbits(32) if nonce is None else nonce)
         try:
             return wire.fly()
         finally:
             wire.close()
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _allow_descriptors() -> None:
