@@ -54,6 +54,10 @@ class Packet(NamedTuple):
     """Address that a neighbour solicitation asks for, or an advertisement is about."""
     quoted: Packet | None = None
     """What an ICMP error is about."""
+    tos: int = 0
+    """Type of service or traffic class: DSCP * 4 + ECN (RFC 2474, RFC 3168)."""
+    drawn: tuple[int, int] | None = None
+    """A range that the kernel draws one of the ports from; here it is the first of them."""
 
     @property
     def is_group(self) -> bool:
