@@ -1,4 +1,4 @@
-"""The files of tests/rulesets: nft text under a header that says what it is about and what is sent through it.
+"""The files of tests/rulesets: nft text under a header that says what it is about, and what is sent.
 
 ::
 
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 
 from vnetlab import names
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
-from vnetlab.topology.model import Family, Topology
+from vnetlab.topology.model import Family, Host, Machine, Topology, Vm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vnetlab.topology.model import Host, IPAddress
+    from vnetlab.topology.model import IPAddress
 
 FOLDER = Path(__file__).parent / "rulesets"
 PACKETS = 20
@@ -139,7 +139,7 @@ def _guarantees(line: str, others: list[str], own_port: int) -> Iterator[Guarant
     expected = Outcome.REFUSED if "closed" in options else Outcome.DELIVERED
     first = Guarantee("ruleset", "", "", sender, receiver, flow, expected, line)
     for node in dict.fromkeys((receiver, *others, *options.get("at", "").split(","))):
-        if node and node != sender:
+        if node and (node != sender or node == receiver):
             yield replace(first, destination=node)
 
 
@@ -158,7 +158,7 @@ def _source(sender: str, family: Family, options: dict[str, str]) -> IPAddress |
 def address_of(node: str, family: Family) -> IPAddress:
     """Return a node's first address of a family."""
     found = topology().node(node)
-    nics = list(found.nics.values()) if isinstance(found.nics, dict) else found.nics
+    nics = tuple(found.nics.values()) if isinstance(found, Host) else found.nics
     return next(a.ip for nic in nics for a in nic.addresses if a.version == family.version)
 
 
@@ -171,9 +171,10 @@ def filled_in(text: str) -> str:
 
 @cache
 def _words() -> dict[str, str]:
-    host: Host = topology().hosts["hv"]
+    host = topology().hosts["hv"]
     words = {f"{{{n}}}": names.network_bridge(host, network) for n, network in host.networks.items()}
-    for node in (*topology().vms.values(), *topology().machines.values()):
+    nodes: tuple[Vm | Machine, ...] = (*topology().vms.values(), *topology().machines.values())
+    for node in nodes:
         words[f"{{{node.name}.port}}"] = names.port(node.name, "eth0")
         words[f"{{{node.name}.mac}}"] = node.nics[0].mac
     for name in (*topology().vms, *topology().machines, "hv"):

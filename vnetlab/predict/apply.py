@@ -6,16 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from vnetlab.predict.packet import Packet
+from vnetlab.predict.passage import Unknown
 from vnetlab.predict.readers import reader_of
 from vnetlab.predict.rules import Key, Lookup, NoTrack, SetField, SetMark, Translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vnetlab.predict.passage import Passage
+    from vnetlab.predict.readers import Value
     from vnetlab.predict.rules import Effect, Values
 
     Datum = TypeVar("Datum")
+    Read = Value | Unknown
 
 
 def take_effect(effect: Effect, passage: Passage) -> bool:
@@ -86,15 +89,41 @@ def found_in(
     keys: tuple[Key, ...], entries: Iterable[tuple[tuple[Values, ...], Datum]], passage: Passage
 ) -> Datum | None:
     """Return what belongs to the first entry that the packet's values are in."""
-    values = tuple(reader_of(key)(passage) for key in keys)
+    values = values_of(tuple(reader_of(key) for key in keys), passage)
     if None in values:
         return None
     for members, datum in entries:
-        if inside(members, values):  # type: ignore[arg-type]
+        if inside(members, values):
             return datum
     return None
 
 
-def inside(members: tuple[Values, ...], values: tuple[int | str, ...]) -> bool:
-    """Tell whether each value is in the member of its place."""
-    return all(member.has(value) for member, value in zip(members, values, strict=True))
+def values_of(readers: tuple[Callable[[Passage], Value], ...], passage: Passage) -> tuple[Read, ...]:
+    """Return the values of several fields; one that the model cannot tell is the reason why.
+
+    Raises Unknown for a single field.
+    """
+    if len(readers) == 1:
+        return (readers[0](passage),)
+    found: list[Read] = []
+    for read in readers:
+        try:
+            found.append(read(passage))
+        except Unknown as why:
+            found.append(why)
+    return tuple(found)
+
+
+def inside(members: tuple[Values, ...], values: tuple[Read, ...]) -> bool:
+    """Tell whether each value is in the member of its place. Raises Unknown where one decides that nobody
+    can tell.
+    """
+    doubt: Unknown | None = None
+    for member, value in zip(members, values, strict=True):
+        if isinstance(value, Unknown):
+            doubt = value
+        elif value is None or not member.has(value):
+            return False
+    if doubt is not None:
+        raise doubt
+    return True

@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.predict.apply import found_in, inside, resolved, take_effect
+from vnetlab.predict.apply import found_in, inside, resolved, take_effect, values_of
 from vnetlab.predict.passage import Passage, Unknown
 from vnetlab.predict.readers import reader_of
 from vnetlab.predict.rules import Chain, Key, Reject, Rule, Translate, Verdict, VerdictMap
@@ -14,6 +14,7 @@ from vnetlab.predict.rules import Chain, Key, Reject, Rule, Translate, Verdict, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from vnetlab.predict.apply import Read
     from vnetlab.predict.readers import Value
     from vnetlab.predict.rules import Match, Values
 
@@ -161,8 +162,8 @@ def _test(match: Match) -> Callable[[Passage], bool]:
         return _plain_test(readers[0], match.members[0][0], match.operator == "==")
 
     def test(passage: Passage) -> bool:
-        values = tuple(read(passage) for read in readers)
-        return None not in values and _holds(match, values)  # type: ignore[arg-type]
+        values = values_of(readers, passage)
+        return None not in values and _holds(match, values)
 
     return test
 
@@ -186,7 +187,7 @@ def _mapped(mapping: VerdictMap, passage: Passage) -> Verdict | None:
     return found_in(mapping.keys, mapping.entries, passage)
 
 
-def _holds(match: Match, values: tuple[int | str, ...]) -> bool:
+def _holds(match: Match, values: tuple[Read, ...]) -> bool:
     if match.mask is not None:
         first = values[0]
         assert isinstance(first, int)

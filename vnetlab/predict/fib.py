@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.predict.fields import FIB_TYPES
 from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
+from vnetlab.predict.passage import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -187,11 +188,16 @@ class Fib:
         return FIB_TYPES["unicast" if self.way(address) else "unreachable"]
 
     def device_towards(self, address: int, device: str = "") -> str:
-        """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses."""
+        """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses.
+
+        Raises Unknown for an IPv6 group of no device in particular.
+        """
         if self.is_local(address, device) or address in self.anycasts:
             return ""
-        if self.version == 6 and is_link_local(address):
-            return device or next(iter(self._usable), "")
+        if self.version == 6 and (is_link_local(address) or address >> 120 == 0xFF):
+            if not device:
+                raise Unknown("which of its devices a group is routed by")
+            return device if device in self._usable else ""
         way = self.way(address, device if self.version == 6 else "")
         if way is None or (device and way.device != device):
             return ""

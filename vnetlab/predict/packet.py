@@ -148,3 +148,8 @@ def link_local(mac: str) -> int:
 def is_link_local(address: int) -> bool:
     """Tell an IPv6 address of fe80::/10."""
     return address >> 118 == 0x3FA
+
+
+def is_of_link(address: int) -> bool:
+    """Tell an IPv6 address, or group, that means another thing on each link (RFC 4291, 2.5.6 and 2.7)."""
+    return is_link_local(address) or address >> 112 & 0xFF0F == 0xFF02

@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from vnetlab.predict.conntrack import Tuple
+from vnetlab.predict.connections import ct_direction, ct_mark, ct_state, ct_status, tuple_reader
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.fields import ABSENT
-from vnetlab.predict.packet import ICMP, ICMP6, TCP, UDP, Arp, Packet
+from vnetlab.predict.packet import ICMP, ICMP6, TCP, UDP, Arp, Packet, is_of_link
 from vnetlab.predict.passage import Unknown
 from vnetlab.predict.rules import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vnetlab.predict.conntrack import Entry
     from vnetlab.predict.passage import Passage
 
 Value = int | str | None
@@ -23,15 +22,6 @@ _ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 _NFPROTO = {4: 2, 6: 10}
 _HEADER_BYTES = {4: 20, 6: 40}
 _ARP_BYTES = 28
-_OF_TUPLE = {
-    "saddr": "source",
-    "daddr": "destination",
-    "proto-src": "source_port",
-    "proto-dst": "destination_port",
-    "protocol": "protocol",
-    "l3proto": "version",
-}
-_TUPLE_VERSIONS = {"ip": 4, "ip6": 6}
 
 
 def _version(passage: Passage, version: int) -> Packet | None:
@@ -99,35 +89,6 @@ def _l4proto(passage: Passage) -> Value:
     return passage.packet.protocol if isinstance(passage.packet, Packet) else None
 
 
-def _ct_state(passage: Passage) -> Value:
-    if passage.family in ("bridge", "netdev"):
-        raise Unknown("conntrack in the bridge and netdev families")
-    if passage.untracked:
-        return 64
-    if passage.tracked is None:
-        return 1
-    return passage.tracked.state
-
-
-def _ct_status(passage: Passage) -> Value:
-    if passage.tracked is None or passage.tracked.entry is None:
-        return None
-    entry = passage.tracked.entry
-    bits = 2 * entry.replied + 4 * entry.assured + 8 * entry.confirmed
-    return bits + 16 * entry.snat + 32 * entry.dnat
-
-
-def _ct_direction(passage: Passage) -> Value:
-    if passage.tracked is None or passage.tracked.entry is None:
-        return None
-    return int(passage.tracked.is_reply)
-
-
-def _ct_mark(passage: Passage) -> Value:
-    tracked = passage.tracked
-    return None if tracked is None or tracked.entry is None else tracked.entry.mark
-
-
 def _mac(passage: Passage, *, source: bool) -> Value:
     # At the hooks of IP, nft asks before for a device that is Ethernet, which `lo` is not.
     if passage.frame is None or passage.iif == LOOPBACK:
@@ -158,10 +119,10 @@ _SIMPLE: dict[Key, Callable[[Passage], Value]] = {
     Key("ether", "type"): _ethertype,
     Key("ether", "saddr"): lambda p: _mac(p, source=True),
     Key("ether", "daddr"): lambda p: _mac(p, source=False),
-    Key("ct", "state"): _ct_state,
-    Key("ct", "status"): _ct_status,
-    Key("ct", "direction"): _ct_direction,
-    Key("ct", "mark"): _ct_mark,
+    Key("ct", "state"): ct_state,
+    Key("ct", "status"): ct_status,
+    Key("ct", "direction"): ct_direction,
+    Key("ct", "mark"): ct_mark,
 }
 _OF_PACKET: dict[Key, tuple[int, str]] = {
     Key("ip", "saddr"): (4, "source"),
@@ -222,7 +183,7 @@ def reader_of(key: Key) -> Callable[[Passage], Value]:
     if key in _OF_HEADER:
         return _header_reader(*_OF_HEADER[key])
     if key.group == "ct":
-        return _tuple_reader(key.name)
+        return tuple_reader(key.name)
     if key.group in ABSENT:
         return lambda passage: None
     return _fib_reader(key)
@@ -234,38 +195,6 @@ def _header_reader(version: int, get: Callable[[Packet], int]) -> Callable[[Pass
         return None if packet is None else get(packet)
 
     return read
-
-
-def _tuple_reader(name: str) -> Callable[[Passage], Value]:
-    """Read a tuple of the connection, such as `original ip saddr` (`nft_ct_get_eval`)."""
-    words = name.split(" ")
-    of_reply = words[0] == "reply"
-    at = Tuple._fields.index(_OF_TUPLE[words[-1]])
-    version = _TUPLE_VERSIONS.get(words[-2]) if len(words) > 1 else None
-
-    def read(passage: Passage) -> Value:
-        tracked = passage.tracked
-        if tracked is None or tracked.entry is None:
-            return None
-        entry = tracked.entry
-        found = entry.reply if of_reply else entry.original
-        if version not in (None, found.version):
-            return None
-        if words[-1].startswith("proto-"):
-            return _tuple_port(entry, found, words[-1])
-        value = found[at]
-        return _NFPROTO[value] if words[-1] == "l3proto" else value
-
-    return read
-
-
-def _tuple_port(entry: Entry, found: Tuple, name: str) -> int:
-    if found.protocol not in (TCP, UDP):
-        raise Unknown(f"`ct {name}` of an ICMP message")
-    port = found.source_port if name == "proto-src" else found.destination_port
-    if entry.drawn and port == entry.drawn[0]:
-        raise Unknown(f"a port that the kernel draws from {entry.drawn[0]}-{entry.drawn[1]}")
-    return port
 
 
 def _packet_reader(version: int, name: str) -> Callable[[Passage], Value]:
@@ -314,6 +243,8 @@ def _fib_reader(key: Key) -> Callable[[Passage], Value]:
             return fib.type_of(address, device)
         if passage.hook == "prerouting" and passage.iif == LOOPBACK:
             return LOOPBACK  # `nft_fib_is_loopback`
+        if packet.version == 6 and not device and is_of_link(address):
+            device = passage.iif or passage.oif  # `nft_fib6_flowi_init`
         return fib.device_towards(address, device)
 
     return read

@@ -138,8 +138,15 @@ def _value(word: str, field_type: FieldType) -> Values:
         return Values(frozenset({field_type.words[word]}))
     low, dash, high = word.partition("-")
     if dash:
-        return Values(frozenset(), ((int(low, 0), int(high, 0)),))
+        return _range(int(low, 0), int(high, 0))
     return Values(frozenset({int(word, 0)}))
+
+
+def _range(low: int, high: int) -> Values:
+    """Return a range; nft lists `< 9` and `> 3` as `!= 9-3`, which says something else."""
+    if low > high:
+        raise ValueError(f"{low}-{high}")
+    return Values(frozenset(), ((low, high),))
 
 
 def _name(word: str) -> Values:
@@ -151,7 +158,7 @@ def _name(word: str) -> Values:
 def _addresses(word: str) -> Values:
     low, dash, high = word.partition("-")
     if dash:
-        return Values(frozenset(), ((int(ip_address(low)), int(ip_address(high))),))
+        return _range(int(ip_address(low)), int(ip_address(high)))
     if "/" in word:
         network = ip_network(word)
         return Values(frozenset(), ((int(network.network_address), int(network.broadcast_address)),))
