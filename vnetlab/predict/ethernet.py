@@ -41,7 +41,7 @@ def receive(walk: Walk, space: Space, device: Device, frame: Frame, mark: int = 
         if stop:
             _reject(walk, space, device, passage, stop)
             return
-        frame, mark = frame._replace(payload=passage.packet), passage.mark
+        frame, mark = passage.framed, passage.mark
     if device.master:
         _into_bridge(
             walk, space, device, Passage(space, frame.payload, device.name, "", frame, kind, "bridge", mark)
@@ -110,7 +110,7 @@ def _into_bridge(walk: Walk, space: Space, port: Device, passage: Passage) -> No
         passage.packet_type = HOST
     if walk.family_hook("bridge", "prerouting", passage):
         return
-    frame = passage.frame = frame._replace(payload=passage.packet)
+    frame = passage.framed
     bridge = space.devices[port.master]
     if bridge.kind != "bridge":
         raise Unknown(f"{port.name} is a part of {bridge.name}, which is no bridge")
@@ -133,11 +133,9 @@ def _ports_towards(walk: Walk, space: Space, bridge: Device, frame: Frame) -> tu
 
 
 def _to_host(walk: Walk, space: Space, bridge: Device, passage: Passage) -> None:
-    mine = passage.copied()
-    if walk.family_hook("bridge", "input", mine):
+    if walk.family_hook("bridge", "input", passage):
         return
-    assert mine.frame is not None
-    receive(walk, space, bridge, mine.frame._replace(payload=mine.packet), mine.mark)
+    receive(walk, space, bridge, passage.framed, passage.mark)
 
 
 def _spread(walk: Walk, space: Space, port: Device, ports: tuple[Device, ...], passage: Passage) -> None:
@@ -149,7 +147,9 @@ def _spread(walk: Walk, space: Space, port: Device, ports: tuple[Device, ...], p
             thing = f"{port.name} and {other.name} are isolated"
             walk.note(space, "bridge", thing, "drop", passage.packet)
             continue
-        copy = passage.copied(passage.iif, other.name)
+        # Every way but the only one has its own copy.
+        copy = passage.copied() if len(ports) > 1 else passage
+        copy.oif = other.name
         if walk.family_hook("bridge", "forward", copy):
             continue
         _out_of_port(walk, space, other, copy)
@@ -160,8 +160,7 @@ def _out_of_port(walk: Walk, space: Space, port: Device, passage: Passage) -> No
     passage.iif = ""
     if walk.family_hook("bridge", "postrouting", passage):
         return
-    assert passage.frame is not None
-    frame = passage.frame._replace(payload=passage.packet)
+    frame = passage.framed
     if _too_long(walk, space, port, frame):
         return
     walk.note(space, "bridge", f"{port.master} to {port.name}", "forward", frame.payload)
@@ -177,7 +176,7 @@ def transmit(walk: Walk, space: Space, device: Device, frame: Frame, mark: int =
         passage = Passage(space, frame.payload, "", device.name, frame, kind, "netdev", mark)
         if walk.device_hook("egress", device.name, passage):
             return
-        frame, mark = frame._replace(payload=passage.packet), passage.mark
+        frame, mark = passage.framed, passage.mark
     if device.kind == "bridge":
         _from_host(walk, space, device, frame, mark)
         return

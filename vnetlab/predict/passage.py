@@ -65,13 +65,20 @@ class Passage:
         assert isinstance(self.packet, Packet)
         return self.packet
 
-    def copied(self, iif: str | None = None, oif: str = "") -> Passage:
+    @property
+    def framed(self) -> Frame:
+        """The frame, with the packet as rules left it."""
+        frame = self.frame
+        assert frame is not None
+        return frame if frame.payload is self.packet else frame._replace(payload=self.packet)
+
+    def copied(self) -> Passage:
         """Return the same packet on another of the ways that a bridge sends it."""
         return Passage(
             self.space,
             self.packet,
-            self.iif if iif is None else iif,
-            oif,
+            self.iif,
+            self.oif,
             self.frame,
             self.packet_type,
             self.family,
