@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from vnetlab.kernel.read_tables import tables
-from vnetlab.predict.conntrack import ESTABLISHED, NEW, Entry, Tracked, tuple_of
+from vnetlab.predict.conntrack import ESTABLISHED, NEW, Conntrack, Entry, Tracked, tuple_of
 from vnetlab.predict.hooks import Hooks
 from vnetlab.predict.nat import set_up
 from vnetlab.predict.packet import ECHO_REQUEST, ICMP, SYN, SYN_ACK, TCP, UDP, Arp, Packet
@@ -58,7 +58,7 @@ def of_chain(rules: str, passage: Passage, sets: str = "") -> str:
         ("tcp flags { syn, ack }", ANSWER, False),
         ("tcp flags { syn | ack }", ANSWER, True),
         ("ip saddr & 0.0.0.1 == 0.0.0.1", ASKED, True),
-        ("ip daddr & 0.0.0.255 > 127", ASKED, False),
+        ("ip daddr & 0.0.0.255 > 0.0.0.127", ASKED, False),
         ("ip saddr != 10.20.0.0-10.30.255.255", ASKED, False),
         ("udp dport & 61440 == 0", NAME, True),
         ("meta length > 1000", NAME, False),
@@ -221,3 +221,20 @@ packets 0 bytes 0
     assert said("ip daddr != @nets drop", ASKED, sets=sets) == "accept"
     with pytest.raises(Unknown, match="@seen"):
         said("ip saddr @seen drop", ASKED, sets=sets)
+
+
+def test_a_chain_with_the_priority_of_translation_is_unknown() -> None:
+    listing = """table ip t {
+chain n {
+type nat hook postrouting priority srcnat; policy accept;
+masquerade
+}
+chain f {
+type filter hook postrouting priority srcnat; policy accept;
+drop
+}
+}
+"""
+    hooks = Hooks(base_chains(tables(listing)))
+    with pytest.raises(Unknown, match="which of them came first"):
+        hooks.at_layer3("postrouting", Passage(SPACE, ASKED), Conntrack(), lambda label, verdict: None)

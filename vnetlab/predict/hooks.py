@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     """Takes what was passed, and with which verdict."""
 
 _TRACK, _TRANSLATE_DESTINATION, _TRANSLATE_SOURCE, _CONFIRM = -200, -100, 100, 1 << 31
+_TIED = -1 << 32
+"""A step before all others, where a chain has the priority of one of these: nobody knows their order."""
 _DESTINATION_HOOKS, _SOURCE_HOOKS = ("prerouting", "output"), ("input", "postrouting")
 _FAMILIES = {4: ("inet", "ip"), 6: ("inet", "ip6")}
 
@@ -98,6 +100,8 @@ class Hooks:
                 stop = _run(base, passage, note)
             elif priority == _TRACK:
                 stop = _track(passage, conntrack)
+            elif priority == _TIED:
+                raise Unknown(f"chains of {hook} beside conntrack or NAT: which of them came first decides")
             elif priority == _CONFIRM:
                 conntrack.confirm(passage.tracked)
                 stop = None
@@ -129,6 +133,9 @@ class Hooks:
                 found += [(_TRACK, None), (_TRANSLATE_DESTINATION, None)]
             elif hook in _SOURCE_HOOKS:
                 found += [(_TRANSLATE_SOURCE, None), (_CONFIRM, None)]
+            kernels = {priority for priority, base in found if base is None}
+            if any(base is not None and priority in kernels for priority, base in found):
+                found.append((_TIED, None))
         return iter(sorted(found, key=lambda step: step[0]))
 
     def _translate(self, hook: str, passage: Passage, note: Note) -> Stop | None:
