@@ -152,14 +152,15 @@ class NftSet:
     kind: str
     """``set`` or ``map``."""
     type: str
-    """As nft writes it: ``ipv4_addr . inet_service``, ``inet_service : verdict``."""
+    """As nft writes it: ``ipv4_addr . inet_service``, ``inet_service : verdict``, ``typeof ip saddr``."""
     elements: tuple[str, ...]
     flags: str = ""
     """Such as ``interval``."""
 
     def render(self) -> str:
         """Return the set as nft text."""
-        lines = [f"  {self.kind} {self.name} {{", f"    type {self.type}"]
+        named = self.type if self.type.startswith("typeof ") else f"type {self.type}"
+        lines = [f"  {self.kind} {self.name} {{", f"    {named}"]
         lines += [f"    flags {self.flags}"] if self.flags else []
         lines += [f"    elements = {{ {', '.join(self.elements)} }}"] if self.elements else []
         return "\n".join([*lines, "  }"])

@@ -194,6 +194,11 @@ def test_whoever_a_rule_mentions_is_alone(many: Topology, text: str, apart: str)
     assert not any(apart in group for group in found if len(group) > 1)
 
 
+def test_a_rule_about_single_bits_tells_everybody_apart(many: Topology) -> None:
+    found = groups(many, _rule(many, "ip saddr & 0.0.0.1 == 0.0.0.1 drop"))
+    assert max(len(group) for group in found) == 1
+
+
 def test_members_of_one_set_of_devices_stay_together(many: Topology) -> None:
     ports = ", ".join(f'"{names.port(vm, "eth0")}"' for vm in ("b1", "b2", "b3"))
     assert ("b1", "b2", "b3") in groups(many, _rule(many, f"iifname {{ {ports} }} drop"))

@@ -74,12 +74,17 @@ def test_a_verdict_map() -> None:
 @pytest.mark.parametrize(
     ("text", "why", "matches"),
     [
-        ("tcp dport 22 limit rate 3/second accept", "limit", 1),
         ("tcp dport @ports accept", "@ports", 0),
-        ("meta skuid 0 accept", "skuid", 0),
-        ("dnat to ip saddr map { 10.0.0.1 : 10.0.0.2 }", "ip", 0),
+        ("tcp dport 22 tcp option maxseg exists accept", "option", 1),
+        ("dnat to ip saddr map @hosts", "@hosts", 0),
+        ("dnat to 10.0.0.5-10.0.0.9", "10.0.0.5-10.0.0.9", 0),
+        ("snat ip to 10.0.0.0/30", "10.0.0.0/30", 0),
+        ("dnat to numgen inc mod 2 map { 0 : 10.0.0.1 }", "numgen", 0),
+        ("tcp dport != 70-22 drop", "70-22", 0),
+        ("flow add @fast", "flow", 0),
+        ("@th,64,8 0x99 drop", "@th", 0),
         ("masquerade random", "random", 0),
-        ("ct original ip saddr 10.0.0.1 accept", "original", 0),
+        ("ct original bytes 10 accept", "original", 0),
         ("accept accept", "after a verdict", 0),
     ],
 )

@@ -80,11 +80,12 @@ def _set(kind: str, name: str, lines: Iterator[str]) -> Iterator[NftSet]:
     head, _, elements = text.partition("elements = {")
     words = dict(line.split(" ", 1) for line in head.splitlines() if " " in line)
     flags = words.get("flags", "")
-    if "type" not in words or "timeout" in flags or "dynamic" in flags:
+    kinds = words.get("type", f"typeof {words['typeof']}" if "typeof" in words else "")
+    if not kinds or "timeout" in flags or "dynamic" in flags:
         return
     members = _ELEMENT_EXTRAS.sub("", elements.rpartition("}")[0])
     found = tuple(member.strip() for member in members.split(",") if member.strip())
-    yield NftSet(name, kind, words["type"], found, flags)
+    yield NftSet(name, kind, kinds, found, flags)
 
 
 def _block(lines: Iterator[str]) -> str:

@@ -53,6 +53,8 @@ class Entry:
         "confirmed",
         "destination_done",
         "dnat",
+        "drawn",
+        "mark",
         "original",
         "replied",
         "reply",
@@ -64,11 +66,16 @@ class Entry:
         self.original = original
         self.reply = original.inverted
         self.snat = self.dnat = False
+        self.mark = 0
+        self.drawn: tuple[int, int] | None = None
         self.source_done = self.destination_done = False
         self.replied = self.confirmed = self.assured = False
 
-    def translate_source(self, address: int | None, port: int | None) -> None:
-        """Give the flow another source, as far as it is named."""
+    def translate_source(
+        self, address: int | None, port: int | None, drawn: tuple[int, int] | None = None
+    ) -> None:
+        """Give the flow another source, as far as it is named; ``drawn``: a port of that range, by chance."""
+        self.drawn = drawn
         before = self.reply
         self.reply = before._replace(
             destination=before.destination if address is None else address,
@@ -173,9 +180,12 @@ def translated(packet: Packet, tracked: Tracked | None, *, source: bool) -> Pack
         return _translated_error(packet, packet.quoted, other, source=source)
     ports = packet.protocol in (TCP, UDP)
     if source:
-        return packet._replace(source=target.source, source_port=target.source_port)
+        drawn = None if is_reply else entry.drawn
+        return packet._replace(source=target.source, source_port=target.source_port, drawn=drawn)
     if ports:
-        return packet._replace(destination=target.destination, destination_port=target.destination_port)
+        drawn = None if is_reply else packet.drawn
+        port = target.destination_port
+        return packet._replace(destination=target.destination, destination_port=port, drawn=drawn)
     return packet._replace(destination=target.destination, source_port=target.destination_port)
 
 

@@ -14,6 +14,7 @@ from vnetlab.predict.passage import HOST, Unknown
 if TYPE_CHECKING:
     from vnetlab.predict.hooks import Stop
     from vnetlab.predict.passage import Passage
+    from vnetlab.predict.rules import Reject
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.walk import Walk
 
@@ -33,6 +34,14 @@ def rejected(walk: Walk, device: Device, passage: Passage, stop: Stop, *, to_sel
     if kind is None:
         raise Unknown(f"reject with {reject.kind} {reject.code} of an IPv{packet.version} packet")
     send(walk, device, passage, kind, local=to_self)
+
+
+def refusal(reject: Reject, packet: Packet) -> Packet | None:
+    """Return the `reject` of a packet under the address that it was for; None where there is none."""
+    if reject.kind == "tcp":
+        return replies.reset_of(packet)
+    kind = replies.error_of(reject.kind, reject.code, packet.version)
+    return None if kind is None else replies.error(packet, packet.destination, kind)
 
 
 def send(walk: Walk, device: Device, passage: Passage, kind: int, *, local: bool = False) -> None:

@@ -7,24 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.items import rule_item
-from vnetlab.predict.passage import Passage, Unknown, reader_of
-from vnetlab.predict.rules import (
-    Chain,
-    Key,
-    NoTrack,
-    Reject,
-    Rule,
-    SetMark,
-    Translate,
-    Verdict,
-    VerdictMap,
-)
+from vnetlab.predict.apply import found_in, inside, resolved, take_effect, values_of
+from vnetlab.predict.passage import Passage, Unknown
+from vnetlab.predict.readers import reader_of
+from vnetlab.predict.rules import Chain, Key, Reject, Rule, Translate, Verdict, VerdictMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from vnetlab.items import Item
-    from vnetlab.predict.passage import Value
+    from vnetlab.predict.apply import Read
+    from vnetlab.predict.readers import Value
     from vnetlab.predict.rules import Match, Values
 
 _MOST_JUMPS = 16  # NFT_JUMP_STACK_SIZE in the kernel's net/netfilter/nf_tables.h
@@ -95,7 +88,7 @@ class Ruleset:
             if not ready.applies(passage):
                 continue
             passage.used.append(ready.item)
-            action = _apply(ready.rule, passage)
+            action = ready.act(passage)
             if isinstance(action, Verdict) and action.kind in ("jump", "goto"):
                 if action.target not in self._chains:
                     raise Unknown(f"chain {action.target}")
@@ -124,11 +117,12 @@ class Ruleset:
 class _Ready:
     """A rule with its matches on devices set apart, since those decide for many packets at once."""
 
-    __slots__ = ("_devices", "_matches", "item", "rule")
+    __slots__ = ("_devices", "_matches", "_rest", "item", "rule")
 
     def __init__(self, rule: Rule, item: Item) -> None:
         self.rule = rule
         self.item = item
+        self._rest = _Ready(rule.rest, item) if rule.rest else None
         self._devices = [m for m in rule.matches if m.keys in (_INPUT, _OUTPUT)]
         self._matches = [_test(match) for match in rule.matches if match not in self._devices]
 
@@ -144,9 +138,25 @@ class _Ready:
                     return False
             except Unknown as why:
                 doubt = doubt or why
-        if doubt:
+        if doubt and not self.rule.is_idle:
             raise doubt
-        return True
+        return doubt is None
+
+    def act(self, passage: Passage) -> Verdict | Reject | Translate | None:
+        """Return what a rule that applies does; None to go on with the next one. Raises Unknown."""
+        rule = self.rule
+        if rule.unknown:
+            raise Unknown(f"rule `{rule.label}`: {rule.unknown}")
+        for effect in rule.effects:
+            if not take_effect(effect, passage):
+                return None
+        action, rest = rule.action, self._rest
+        if rest is not None:
+            fits = rest.fits_devices(passage.iif, passage.oif) and rest.applies(passage)
+            return rest.act(passage) if fits else None
+        if isinstance(action, VerdictMap):
+            return _mapped(action, passage)
+        return resolved(action, passage) if isinstance(action, Translate) else action
 
 
 def fits_devices(rule: Rule, iif: str, oif: str) -> bool:
@@ -160,6 +170,8 @@ def _all_fit(matches: Iterable[Match], iif: str, oif: str) -> bool:
 
 def _test(match: Match) -> Callable[[Passage], bool]:
     """Return a match as a function; a packet without the field does not fit, whatever the operator."""
+    if match.operator == "doubt":
+        return _doubt(match.keys[0].name)
     readers = tuple(reader_of(key) for key in match.keys)
     if (
         len(readers) == 1
@@ -170,8 +182,15 @@ def _test(match: Match) -> Callable[[Passage], bool]:
         return _plain_test(readers[0], match.members[0][0], match.operator == "==")
 
     def test(passage: Passage) -> bool:
-        values = tuple(read(passage) for read in readers)
-        return None not in values and _holds(match, values)  # type: ignore[arg-type]
+        values = values_of(readers, passage)
+        return None not in values and _holds(match, values)
+
+    return test
+
+
+def _doubt(name: str) -> Callable[[Passage], bool]:
+    def test(passage: Passage) -> bool:
+        raise Unknown(f"`{name}`, which no state tells")
 
     return test
 
@@ -184,41 +203,18 @@ def _plain_test(read: Callable[[Passage], Value], wanted: Values, inside: bool) 
     return test
 
 
-def _apply(rule: Rule, passage: Passage) -> Verdict | Reject | Translate | None:
-    if rule.unknown:
-        raise Unknown(f"rule `{rule.label}`: {rule.unknown}")
-    for effect in rule.effects:
-        if isinstance(effect, SetMark):
-            passage.mark = effect.value
-        elif isinstance(effect, NoTrack):
-            passage.untracked = passage.tracked is None
-    if isinstance(rule.action, VerdictMap):
-        return _mapped(rule.action, passage)
-    return rule.action
-
-
 def _mapped(mapping: VerdictMap, passage: Passage) -> Verdict | None:
-    values = tuple(reader_of(key)(passage) for key in mapping.keys)
-    if None in values:
-        return None
-    for members, verdict in mapping.entries:
-        if _inside(members, values):  # type: ignore[arg-type]
-            return verdict
-    return None
+    return found_in(mapping.keys, mapping.entries, passage)
 
 
-def _inside(members: tuple[Values, ...], values: tuple[int | str, ...]) -> bool:
-    return all(member.has(value) for member, value in zip(members, values, strict=True))
-
-
-def _holds(match: Match, values: tuple[int | str, ...]) -> bool:
+def _holds(match: Match, values: tuple[Read, ...]) -> bool:
     if match.mask is not None:
         first = values[0]
         assert isinstance(first, int)
         values = (first & match.mask,)
     kind = match.operator
     if kind in ("==", "!="):
-        found = any(_inside(member, values) for member in match.members)
+        found = any(inside(member, values) for member in match.members)
         return found if kind == "==" else not found
     (wanted,) = match.members[0][0].exact
     value = values[0]

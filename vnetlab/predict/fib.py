@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.predict.fields import FIB_TYPES
 from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
+from vnetlab.predict.passage import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,11 @@ class OwnAddress:
     device: str
     address: int
     prefix: int
+
+    @property
+    def broadcast(self) -> int:
+        """The broadcast address of its IPv4 prefix, if that is shorter than 31 bits."""
+        return self.address | ((1 << (32 - self.prefix)) - 1)
 
     def covers(self, other: int, bits: int) -> bool:
         """Tell whether another address is in the same prefix."""
@@ -106,7 +112,7 @@ class Fib:
     def _broadcasts(self) -> frozenset[int]:
         if self.version == 6:
             return frozenset()
-        return frozenset(a.address | ((1 << (32 - a.prefix)) - 1) for a in self.addresses if a.prefix < 31)
+        return frozenset(a.broadcast for a in self.addresses if a.prefix < 31)
 
     def _anycasts(self, routers: frozenset[str]) -> frozenset[int]:
         """Return the subnet-router anycast addresses of a router (RFC 4291, 2.6.1)."""
@@ -176,7 +182,10 @@ class Fib:
             if address >> 28 == 0xE:
                 return FIB_TYPES["multicast"]
             if address in self.broadcasts:
-                return FIB_TYPES["broadcast"]
+                mine = not device or any(
+                    a.device == device and a.broadcast == address for a in self.addresses
+                )
+                return FIB_TYPES["broadcast" if mine else "unicast"]
             local = self.on_device(address, device) if device else self.is_local(address)
             return FIB_TYPES["local" if local else "unicast"]
         return self._type_of_six(address, device)
@@ -196,11 +205,16 @@ class Fib:
         return FIB_TYPES["unicast" if self.way(address) else "unreachable"]
 
     def device_towards(self, address: int, device: str = "") -> str:
-        """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses."""
-        if self.is_local(address, device) or address in self.broadcasts or address in self.anycasts:
+        """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses.
+
+        Raises Unknown for an IPv6 group of no device in particular.
+        """
+        if self.is_local(address, device) or address in self.anycasts:
             return ""
-        if self.version == 6 and is_link_local(address):
-            return device or next(iter(self._usable), "")
+        if self.version == 6 and (is_link_local(address) or address >> 120 == 0xFF):
+            if not device:
+                raise Unknown("which of its devices a group is routed by")
+            return device if device in self._usable else ""
         way = self.way(address, device if self.version == 6 else "")
         if way is None or (device and way.device != device):
             return ""

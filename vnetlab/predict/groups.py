@@ -63,7 +63,7 @@ class _Signatures:
         """Return a node's signature; a node that is one of its kind has its name in it."""
         node = self._topology.node(name)
         space = self._spaces.get(name)
-        if not isinstance(node.nics, tuple):
+        if self._mentions.bitwise or not isinstance(node.nics, tuple):
             return name
         tap = isinstance(node, Vm) and node.backend == "tap"
         if space is None and not tap:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.predict.conntrack import NEW, Conntrack, Entry, translated
-from vnetlab.predict.packet import TCP, UDP, Packet
+from vnetlab.predict.nat import set_up, tracked_versions
+from vnetlab.predict.packet import Packet
 from vnetlab.predict.passage import Unknown
-from vnetlab.predict.rules import Key, Reject, Rule, Translate, Verdict, VerdictMap
+from vnetlab.predict.rules import Reject, Translate, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     """Takes what was passed, and with which verdict."""
 
 _TRACK, _TRANSLATE_DESTINATION, _TRANSLATE_SOURCE, _CONFIRM = -200, -100, 100, 1 << 31
+_TIED = -1 << 32
+"""A step before all others, where a chain has the priority of one of these: nobody knows their order."""
 _DESTINATION_HOOKS, _SOURCE_HOOKS = ("prerouting", "output"), ("input", "postrouting")
 _FAMILIES = {4: ("inet", "ip"), 6: ("inet", "ip6")}
 
@@ -42,7 +45,7 @@ class Hooks:
 
     def __init__(self, bases: tuple[Base, ...]) -> None:
         self._bases = bases
-        self.tracks = any(_uses_conntrack(base) for base in bases)
+        self.tracks = frozenset(version for base in bases for version in tracked_versions(base))
         self._layer3: dict[tuple[int, str], tuple[tuple[int, Base | None], ...]] = {}
         self._devices = {
             (base.hook.name, device): tuple(
@@ -63,6 +66,10 @@ class Hooks:
     def at_device(self, hook: str, device: str, passage: Passage, note: Note) -> Stop | None:
         """Run the ingress or egress chains of a device. Raises Unknown."""
         for base in self._devices.get((hook, device), ()):
+            family = base.chain.family
+            if family == "inet" and not isinstance(passage.packet, Packet):
+                continue  # `nft_do_chain_inet_ingress` lets pass what is not IP
+            passage.family = family
             stop = _run(base, passage, note)
             if stop:
                 return stop
@@ -87,11 +94,14 @@ class Hooks:
     def at_layer3(self, hook: str, passage: Passage, conntrack: Conntrack, note: Note) -> Stop | None:
         """Run everything that an IP packet meets at a hook. Raises Unknown."""
         version = passage.ip.version
+        passage.hook = hook
         for priority, base in self._ordered(version, hook):
             if base is not None:
                 stop = _run(base, passage, note)
             elif priority == _TRACK:
                 stop = _track(passage, conntrack)
+            elif priority == _TIED:
+                raise Unknown(f"chains of {hook} beside conntrack or NAT: which of them came first decides")
             elif priority == _CONFIRM:
                 conntrack.confirm(passage.tracked)
                 stop = None
@@ -118,11 +128,14 @@ class Hooks:
             for base in self._bases
             if base.chain.family in families and base.hook.name == hook and base.hook.kind != "nat"
         ]
-        if self.tracks:
+        if version in self.tracks:
             if hook in _DESTINATION_HOOKS:
                 found += [(_TRACK, None), (_TRANSLATE_DESTINATION, None)]
             elif hook in _SOURCE_HOOKS:
                 found += [(_TRANSLATE_SOURCE, None), (_CONFIRM, None)]
+            kernels = {priority for priority, base in found if base is None}
+            if any(base is not None and priority in kernels for priority, base in found):
+                found.append((_TIED, None))
         return iter(sorted(found, key=lambda step: step[0]))
 
     def _translate(self, hook: str, passage: Passage, note: Note) -> Stop | None:
@@ -153,59 +166,11 @@ class Hooks:
             action = decision.action
             if isinstance(action, Translate):
                 note(decision.label, action.kind)
-                _set_up(action, passage, entry, source=hook in _SOURCE_HOOKS)
+                set_up(action, passage, entry, source=hook in _SOURCE_HOOKS)
                 return None
             if isinstance(action, Reject) or action.kind == "drop":
                 return _stop(decision, note)
         return None
-
-
-def _set_up(action: Translate, passage: Passage, entry: Entry, *, source: bool) -> None:
-    packet = passage.ip
-    if action.version not in (None, packet.version):
-        return
-    address = action.address
-    if action.kind == "masquerade":
-        address = _masquerade(passage)
-    elif action.kind == "redirect":
-        address = _redirect(passage)
-    port = _port(action, packet, source=source)
-    if source:
-        entry.translate_source(address, port)
-    else:
-        entry.translate_destination(address, port)
-
-
-def _port(action: Translate, packet: Packet, *, source: bool) -> int | None:
-    """Return the port that a flow gets: its own where the range has it, else the range's first."""
-    if action.ports is None or packet.protocol not in (TCP, UDP):
-        return None
-    low, high = action.ports
-    own = packet.source_port if source else packet.destination_port
-    return own if low <= own <= high else low
-
-
-def _masquerade(passage: Passage) -> int:
-    """Return the outgoing device's address towards the next hop (`nf_nat_masquerade_ipv4`, `_ipv6`)."""
-    packet = passage.ip
-    fib = passage.space.fib(packet.version)
-    way = fib.way(packet.destination)
-    if way is None or way.device != passage.oif:
-        raise Unknown(f"masquerade by {passage.oif}, which no route leads to")
-    address = fib.source_for(way, packet.destination)
-    if address is None:
-        raise Unknown(f"masquerade by {passage.oif}, which has no address")
-    return address
-
-
-def _redirect(passage: Passage) -> int:
-    packet = passage.ip
-    if not passage.iif:
-        return 0x7F000001 if packet.version == 4 else 1
-    mine = passage.space.fib(packet.version).of_device(passage.iif)
-    if not mine:
-        raise Unknown(f"redirect on {passage.iif}, which has no address")
-    return mine[0].address
 
 
 def _track(passage: Passage, conntrack: Conntrack) -> Stop | None:
@@ -232,16 +197,3 @@ def _stop(decision: Decision, note: Note) -> Stop:
     reject = decision.action if isinstance(decision.action, Reject) else None
     note(decision.label, "reject" if reject else "drop")
     return Stop(decision.label, reject)
-
-
-def _uses_conntrack(base: Base) -> bool:
-    if base.hook.kind == "nat":
-        return True
-    return any(key.group == "ct" for rule in base.ruleset.rules() for key in _keys(rule))
-
-
-def _keys(rule: Rule) -> Iterator[Key]:
-    for match in rule.matches:
-        yield from match.keys
-    if isinstance(rule.action, VerdictMap):
-        yield from rule.action.keys

@@ -29,12 +29,14 @@ _ALL_SYSTEMS = 0xE0000001  # 224.0.0.1 (RFC 1112, 4)
 _ALL_ROUTERS = (0xFF02 << 112) | 2
 
 
-def receive(walk: Walk, space: Space, device: Device, frame: Frame, packet: Packet, kind: int) -> None:
+def receive(
+    walk: Walk, space: Space, device: Device, frame: Frame, packet: Packet, kind: int, mark: int = 0
+) -> None:
     """Take an IP packet that a device received. Raises Unknown."""
     if packet.version == 6 and not space.has_ipv6(device.name):
         walk.note(space, "route", f"{device.name} has no part in IPv6", "drop", packet)
         return
-    passage = Passage(space, packet, device.name, frame=frame, packet_type=kind)
+    passage = Passage(space, packet, device.name, frame=frame, packet_type=kind, mark=mark)
     stop = walk.hook("prerouting", passage)
     if stop:
         errors.rejected(walk, device, passage, stop)
@@ -221,4 +223,4 @@ def _finish(walk: Walk, space: Space, passage: Passage, way: Way) -> None:
         walk.note(space, "neighbour", f"nobody on {out.name} has {hop}", "unresolved", packet)
         return
     walk.note(space, "neighbour", f"{out.name} to {mac}", "send", packet)
-    ethernet.transmit(walk, space, out, Frame(out.mac, mac, packet))
+    ethernet.transmit(walk, space, out, Frame(out.mac, mac, packet), passage.mark)

@@ -32,6 +32,8 @@ class Received:
     source_port: int
     destination_port: int
     ttl: int
+    drawn: tuple[int, int] | None = None
+    """The source port is one of this range, by chance; ``source_port`` is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +174,5 @@ def _received(arrivals: list[Arrival]) -> Received | None:
         packet.source_port,
         packet.destination_port,
         packet.ttl,
+        packet.drawn,
     )

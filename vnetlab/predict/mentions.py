@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(r'[^\s{},;"=!<>()|&]+')
 _NUMBER = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_BITS = re.compile(r"\b[sd]addr(?: ip| ether)? (?:&|\^|\||<<|>>)|\b(?:j|sym)hash\b")
 _PORTS = 0
 """The "version" under which the runs of ports are kept."""
 
@@ -39,6 +40,8 @@ class Mentions:
     starts: dict[str, tuple[str, ...]]
     """Beginnings of device names (`vp*`), by namespace."""
     runs: Atoms
+    bitwise: bool
+    """Some rule looks at single bits of an address, which no run of addresses says anything about."""
 
     def of_device(self, namespace: str, name: str) -> tuple[Spots, tuple[bool, ...]]:
         """Return where a device is mentioned."""
@@ -59,11 +62,12 @@ def mentions(state: State) -> Mentions:
     spots: dict[tuple[str, str], list[int]] = {}
     starts: dict[str, set[str]] = {}
     spans: set[Span] = set()
-    place = 0
+    place, bitwise = 0, False
     for namespace in state.namespaces:
         for table in namespace.tables:
             defines = dict(table.defines)
             for text in _texts(table):
+                bitwise = bitwise or _BITS.search(text) is not None
                 for words in _phrases(text):
                     place += 1
                     for word in words:
@@ -75,6 +79,7 @@ def mentions(state: State) -> Mentions:
         {key: tuple(found) for key, found in spots.items()},
         {name: tuple(sorted(found)) for name, found in starts.items()},
         Atoms(spans),
+        bitwise,
     )
 
 

@@ -20,7 +20,7 @@ from vnetlab.predict.packet import (
     text,
 )
 from vnetlab.predict.passage import Passage, Unknown
-from vnetlab.predict.walk import Walk
+from vnetlab.predict.walk import Arrival, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.walk import NeighbourKey
+    from vnetlab.predict.world import World
 
 _ND_HOP_LIMIT = 255
 
@@ -49,7 +50,10 @@ class Resolved:
 def arp_input(walk: Walk, space: Space, device: Device, frame: Frame, message: Arp) -> None:
     """Take an ARP message for this device (`arp_process` of the kernel's net/ipv4/arp.c)."""
     passage = Passage(space, message, device.name, frame=frame, family="arp")
-    if walk.family_hook("arp", "input", passage) or message.operation != 1:
+    if walk.family_hook("arp", "input", passage):
+        return
+    walk.arrivals.append(Arrival(space.name, device.name, True, True, frame.source, message))
+    if message.operation != 1:
         return
     why = _silence(space, device, message)
     if why:
@@ -145,7 +149,13 @@ def _asker(space: Space, device: Device, packet: Packet, next_hop: int) -> int:
 
 def _ask(walk: Walk, space: Space, device: Device, version: int, next_hop: int, asker: int) -> Resolved:
     """Ask on the link, and see who answers."""
-    asking = Walk(walk.world)
+    asking = _question(walk.world, space, device, version, next_hop, asker)
+    return _heard(asking, space, device, version, next_hop)
+
+
+def _question(world: World, space: Space, device: Device, version: int, next_hop: int, asker: int) -> Walk:
+    """Return what becomes of an ARP request or a neighbour solicitation."""
+    asking = Walk(world)
     try:
         if version == 4:
             question = Arp(1, device.mac, asker, "00:00:00:00:00:00", next_hop)
@@ -161,8 +171,8 @@ def _ask(walk: Walk, space: Space, device: Device, version: int, next_hop: int, 
             ip.send_on(asking, space, device, solicitation, group_mac(6, group))
         asking.run()
     except Unknown as why:
-        return Resolved(None, {}, str(why))
-    return _heard(asking, space, device, version, next_hop)
+        asking.doubts.append(str(why))
+    return asking
 
 
 def _heard(asking: Walk, space: Space, device: Device, version: int, next_hop: int) -> Resolved:
@@ -173,26 +183,46 @@ def _heard(asking: Walk, space: Space, device: Device, version: int, next_hop: i
         payload = arrival.payload
         if payload.role is not Role.ANSWER:
             continue
+        if not arrival.socket:
+            continue
         if isinstance(payload, Arp):
             macs |= {payload.sender_mac} if payload.sender == next_hop else set()
-        elif payload.target == next_hop and arrival.socket:
+        elif payload.target == next_hop:
             macs.add(arrival.source_mac)
     if len(macs) > 1:
         doubt = f"{text(version, next_hop)} is answered for by {' and '.join(sorted(macs))}"
         return Resolved(None, {}, doubt)
     if not macs and asking.doubts:
         return Resolved(None, {}, asking.doubts[0])
-    if not macs and (silent := _silent_owner(asking, version, next_hop)):
-        # Whoever has an address may have made itself known by traffic of its own.
-        return Resolved(None, {}, f"{silent} has {text(version, next_hop)} and is silent about it")
+    if not macs and (owner := _asks_back(asking.world, space, device, version, next_hop)):
+        return Resolved(None, {}, f"{owner} has {text(version, next_hop)} and may make it known by asking")
     return Resolved(next(iter(macs), None), asking.learned, "", frozenset(asking.used))
 
 
-def _silent_owner(asking: Walk, version: int, address: int) -> str:
-    """Return the node that has the address on a device that the question came to; empty for none."""
-    for arrival in asking.arrivals:
-        space = asking.world.spaces.get(arrival.node)
-        asked = not arrival.socket and arrival.payload.role is Role.REQUEST
-        if space and asked and space.fib(version).on_device(address, arrival.device):
-            return arrival.node
+def _asks_back(world: World, space: Space, device: Device, version: int, address: int) -> str:
+    """Return a node that has an address, and may be known here by what it asks; empty for none.
+
+    Traffic of its own may have made it ask, before the packet that is followed here or meanwhile.
+    """
+    for other in world.spaces.values():
+        if other is space or address not in other.fib(version).local:
+            continue
+        owner = other.devices[other.fib(version).local[address]]
+        for asked in _likely_questions(space, device, version, address):
+            asking = _question(world, other, owner, version, asked, address)
+            if asking.doubts or _overheard(asking, space, device, version, address):
+                return other.name
     return ""
+
+
+def _likely_questions(space: Space, device: Device, version: int, address: int) -> list[int]:
+    """Return whom somebody may ask for; of IPv4 also itself, since ARP requests are heard by all."""
+    mine = [own.address for own in space.fib(version).of_device(device.name)]
+    return [*mine, address] if version == 4 else mine
+
+
+def _overheard(asking: Walk, space: Space, device: Device, version: int, address: int) -> bool:
+    """Tell whether a device learns the asker: `arp_process` updates an entry in the making by any message."""
+    if version == 6:
+        return (space.name, device.name, version, address) in asking.learned
+    return any(a.socket and (a.node, a.device) == (space.name, device.name) for a in asking.arrivals)

@@ -54,6 +54,10 @@ class Packet(NamedTuple):
     """Address that a neighbour solicitation asks for, or an advertisement is about."""
     quoted: Packet | None = None
     """What an ICMP error is about."""
+    tos: int = 0
+    """Type of service or traffic class: DSCP * 4 + ECN (RFC 2474, RFC 3168)."""
+    drawn: tuple[int, int] | None = None
+    """A range that the kernel draws one of the ports from; here it is the first of them."""
 
     @property
     def is_group(self) -> bool:
@@ -144,3 +148,8 @@ def link_local(mac: str) -> int:
 def is_link_local(address: int) -> bool:
     """Tell an IPv6 address of fe80::/10."""
     return address >> 118 == 0x3FA
+
+
+def is_of_link(address: int) -> bool:
+    """Tell an IPv6 address, or group, that means another thing on each link (RFC 4291, 2.5.6 and 2.7)."""
+    return is_link_local(address) or address >> 112 & 0xFF0F == 0xFF02

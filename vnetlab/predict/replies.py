@@ -30,6 +30,8 @@ TIME_EXCEEDED = {4: 0x0B00, 6: 0x0300}
 TOO_BIG = {4: 0x0304, 6: 0x0200}
 BEYOND_SCOPE = {6: 0x0102}
 """ICMP errors as type * 256 + code, by version (RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3)."""
+_INTERNET_CONTROL = 0xC0
+"""Precedence of ICMPv4 errors (RFC 1812, 4.3.2.5; `icmp_send` of the kernel's net/ipv4/icmp.c)."""
 _ICMPX = {
     "no-route": NO_ROUTE,
     "port-unreachable": PORT_UNREACHABLE,
@@ -73,7 +75,7 @@ def reply_to(world: World, node: str, packet: Packet, ttl: int = 64) -> Packet |
     if packet.kind == ECHO_REQUEST[packet.version] and packet.protocol in (ICMP, ICMP6):
         kind = ECHO_REPLY[packet.version]
         return _back(packet, ttl, kind=kind, role=Role.ANSWER)._replace(
-            source_port=packet.source_port, destination_port=0, size=packet.size
+            source_port=packet.source_port, destination_port=0, size=packet.size, tos=packet.tos
         )
     return None
 
@@ -94,6 +96,7 @@ def _back(packet: Packet, ttl: int, *, role: Role, kind: int = 0) -> Packet:
         kind,
         ttl,
         role=role,
+        drawn=packet.drawn,
     )
 
 
@@ -113,7 +116,15 @@ def advertisement(packet: Packet) -> Packet:
 
 def error(packet: Packet, source: int, kind: int, ttl: int = 64) -> Packet:
     """Return an ICMP error about a packet."""
-    protocol = ICMP if packet.version == 4 else ICMP6
+    protocol, tos = (ICMP, _INTERNET_CONTROL) if packet.version == 4 else (ICMP6, 0)
     return Packet(
-        packet.version, source, packet.source, protocol, kind=kind, ttl=ttl, role=Role.ERROR, quoted=packet
+        packet.version,
+        source,
+        packet.source,
+        protocol,
+        kind=kind,
+        ttl=ttl,
+        role=Role.ERROR,
+        quoted=packet,
+        tos=tos,
     )

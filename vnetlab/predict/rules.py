@@ -43,7 +43,8 @@ class Match:
 
     keys: tuple[Key, ...]
     operator: str
-    """``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, or ``has``: any of the bits, for fields made of bits."""
+    """``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``; ``has`` and ``has not``: any of the bits, for fields made
+    of bits; ``doubt``: the model cannot tell, and the key says what."""
     members: tuple[tuple[Values, ...], ...]
     """One entry of a Values for each key; a plain set of one key is a single entry."""
     mask: int | None = None
@@ -68,6 +69,14 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """``map``: numbers that belong to the first member that the keys' values are in."""
+
+    keys: tuple[Key, ...]
+    entries: tuple[tuple[tuple[Values, ...], tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Translate:
     """``dnat``, ``snat``, ``masquerade`` and ``redirect``; what is None stays as it is."""
 
@@ -75,6 +84,9 @@ class Translate:
     version: int | None = None
     address: int | None = None
     ports: tuple[int, int] | None = None
+    lookup: Lookup | None = None
+    fills: tuple[str, ...] = ()
+    """Which of ``address`` and ``port`` the lookup's numbers are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +99,23 @@ class VerdictMap:
 
 @dataclass(frozen=True, slots=True)
 class SetMark:
-    """``meta mark set``: a number that later rules may ask for."""
+    """``meta mark set`` and ``ct mark set``: a number that later rules may ask for."""
 
+    value: int = 0
+    """The bits that are set; all of the mark, where it is made from nothing else."""
+    of: Key | Lookup | None = None
+    """What else it is made from."""
+    mask: int = 0xFFFFFFFF
+    """The bits of that which are kept."""
+    connection: bool = False
+    """The mark is the connection's, not the packet's."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetField:
+    """``ip ttl set``, ``ip6 dscp set`` and their likes."""
+
+    key: Key
     value: int
 
 
@@ -98,6 +125,7 @@ class NoTrack:
 
 
 Action = Verdict | Reject | Translate | VerdictMap
+Effect = SetMark | SetField | NoTrack
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +135,16 @@ class Rule:
     label: str
     """How reports name it: its comment, or its text."""
     matches: tuple[Match, ...] = ()
-    effects: tuple[SetMark | NoTrack, ...] = ()
+    effects: tuple[Effect, ...] = ()
     action: Action | None = None
     unknown: str = ""
+    rest: Rule | None = None
+    """What follows the effects, where that is more than an action: they stay if it does not fit."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it does nothing, such as count."""
+        return not (self.effects or self.action or self.unknown or self.rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ class Space:
         return Hooks(base_chains(self.namespace.tables, self.name))
 
     @property
-    def tracks(self) -> bool:
-        """Whether anything here has conntrack at work."""
+    def tracks(self) -> frozenset[int]:
+        """The IP versions that anything here has conntrack at work for."""
         return self.hooks.tracks
 
     def setting(self, family: str, device: str, name: str, default: int = 0) -> int:
