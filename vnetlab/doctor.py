@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vnetlab.kernel.doctor.interference import Claim
     from vnetlab.topology.model import Mode, Topology
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, object]] = {
     "nat": {"forwards": [{"protocol": "tcp", "port": 80, "to": "a"}]},
     "routed": {"deny": "reject"},
     "isolated": {"port_isolation": True},
@@ -66,7 +66,7 @@ def _modes() -> tuple[Try, ...]:
     from vnetlab.kernel.doctor.features import Try
     from vnetlab.topology.model import Mode
 
-    told = "everything that a lab of this mode is made of was made, loaded or written in scratch namespaces"
+    told = "all that such a lab is made of was made in scratch namespaces"
     return tuple(
         Try(Area.MODES, str(mode), detect.needs(compile_topology(_lab(mode))), told=told) for mode in Mode
     )

@@ -175,7 +175,9 @@ def _unused(spaces: Spaces, state: State) -> State:
                 namespace,
                 name=namespace.name + mark,
                 links=tuple(
-                    replace(link, peer_namespace=link.peer_namespace + mark) if isinstance(link, Veth) else link
+                    replace(link, peer_namespace=link.peer_namespace + mark)
+                    if isinstance(link, Veth)
+                    else link
                     for link in namespace.links
                 ),
             )

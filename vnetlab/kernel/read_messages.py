@@ -16,7 +16,7 @@ from vnetlab.state import Address, Neighbour, StaticRoute
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vnetlab.topology.model import IPAddress
+    from vnetlab.topology.model import IPAddress, IPNetwork
 
 GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30, 34
 _HEADER = struct.Struct("=IHHII")

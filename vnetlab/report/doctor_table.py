@@ -48,7 +48,9 @@ def _verdict(checks: tuple[Check, ...]) -> str:
     if missing:
         return f"Not every mode can run here. Missing: {', '.join(missing)}."
     fits = [
-        f"{size.machines:,} {'fit' if not size.limited_by else 'meet limits (' + ', '.join(size.limited_by) + ')'}"
+        f"{size.machines:,} meet limits ({', '.join(size.limited_by)})"
+        if size.limited_by
+        else f"{size.machines:,} fit"
         for size in sizes(checks)
     ]
     return f"All five modes can run here. Labs of so many machines: {'; '.join(fits)}."

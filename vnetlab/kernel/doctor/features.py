@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from vnetlab.errors import Absent, KernelError
 from vnetlab.health import Area, Check, State
-from vnetlab.kernel import detect, messages, sysctl, tap
+from vnetlab.kernel import detect, messages
 from vnetlab.kernel.doctor import settings
 from vnetlab.kernel.enclosure import RefusedError
 from vnetlab.kernel.holder import absent_namespace
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
     from vnetlab.kernel.spaces import Spaces
 
-T = TypeVar("T")
-
 PRELOAD = ("vnetlab.kernel.doctor.features", *detect.PRELOAD)
 _NOTHING = detect.Needs(False, False, False, False, (), ())
 _MADE = "made in a scratch namespace"
+_NO_SUCH_KIND = "Operation not supported"
+_LIBRARY_FIRST = "install the library first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +107,11 @@ TRIES = (
 """Each part of the kernel that some mode is made of, then those that only certain uses need."""
 
 KINDS = (
-    ("dummy", "devices that lead nowhere"),
-    ("vlan", "802.1Q tags"),
-    ("vrf", "several routing tables for several tenants"),
-    ("vxlan", "Ethernet over UDP"),
-    ("macvlan", "several MAC addresses on one device"),
+    ("dummy", "dummy", "addresses that belong to no link"),
+    ("vlan", "8021q", "802.1Q tags"),
+    ("vrf", "vrf", "several routing tables for several tenants"),
+    ("vxlan", "vxlan", "Ethernet over UDP"),
+    ("macvlan", "macvlan", "several MAC addresses on one device"),
 )
 """Kinds of devices that no mode needs and people miss when they work inside of a lab."""
 
@@ -160,7 +159,7 @@ def _tried(spaces: Spaces, wanted: Try) -> Check:
 
 
 def _untried(wanted: Try, error: ImportError) -> Check:
-    return Check(wanted.area, wanted.name, State.UNKNOWN, f"not tried: {error}", "install the library first")
+    return Check(wanted.area, wanted.name, State.UNKNOWN, f"not tried: {error}", _LIBRARY_FIRST)
 
 
 def _from_absent(area: Area, name: str, state: State, absent: Absent) -> Check:
@@ -186,22 +185,26 @@ def _packet_sockets() -> Iterator[Check]:
 
 
 def _device_kinds() -> Iterator[Check]:
-    for kind, purpose in KINDS:
-        name = f"{kind} devices"
-        try:
-            with Netlink() as netlink:
-                netlink.add(messages.create_bare(kind, "tried"), _Named(name))
-                netlink.flush()
-        except ImportError as error:
-            yield Check(Area.KERNEL, name, State.UNKNOWN, f"not tried: {error}", "install the library first")
-        except KernelError as error:
-            # Some kinds want a parent device or an option, and say so only where they exist.
-            there = "not supported" not in str(error)
-            answer = f"{error}; for {purpose}"
-            remedy = "" if there else f"`modprobe {kind}`, or a kernel that has it; no mode needs it"
-            yield Check(Area.KERNEL, name, State.OK if there else State.ABSENT, answer, remedy)
-        else:
-            yield Check(Area.KERNEL, name, State.OK, _MADE)
+    for kind, module, purpose in KINDS:
+        yield _device_kind(kind, module, purpose)
+
+
+def _device_kind(kind: str, module: str, purpose: str) -> Check:
+    name = f"{kind} devices"
+    try:
+        with Netlink() as netlink:
+            netlink.add(messages.create_bare(kind, "tried"), _Named(name))
+            netlink.flush()
+    except ImportError as error:
+        return Check(Area.KERNEL, name, State.UNKNOWN, f"not tried: {error}", _LIBRARY_FIRST)
+    except KernelError as error:
+        answer = str(error).removeprefix(f"{name}: ")
+        if _NO_SUCH_KIND in answer:
+            remedy = f"`modprobe {module}`, or a kernel that has it; for {purpose}, which no mode needs"
+            return Check(Area.KERNEL, name, State.ABSENT, answer, remedy)
+        # Some kinds want a parent device or an option, and the kernel asks for it only where it has them.
+        return Check(Area.KERNEL, name, State.OK, f"known to the kernel, which asks for options: {answer}")
+    return Check(Area.KERNEL, name, State.OK, _MADE)
 
 
 @dataclass(frozen=True, slots=True)

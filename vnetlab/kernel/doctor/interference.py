@@ -7,6 +7,8 @@ where a host is this very machine (`backend: local`), and for guests that people
 from __future__ import annotations
 
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from vnetlab.errors import FeatureUnavailable, KernelError
 from vnetlab.health import Area, Check, State
 from vnetlab.kernel import nftables, read_messages
-from vnetlab.kernel.doctor.files import number_of, text_of
+from vnetlab.kernel.doctor.files import number_of
 from vnetlab.kernel.netlink import Netlink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vnetlab.topology.model import IPNetwork
 
@@ -69,7 +71,8 @@ def bridge_netfilter(values: dict[str, int | None]) -> Check:
 
 def _nftables() -> Check:
     try:
-        listing = nftables.ruleset_json()
+        with _quiet():
+            listing = nftables.ruleset_json()
     except FeatureUnavailable as error:
         absent = error.absent[0]
         finding, remedy = f"not looked at: {absent.evidence}", absent.remedy
@@ -78,6 +81,19 @@ def _nftables() -> Check:
     else:
         return drop_policies(listing)
     return Check(Area.INTERFERENCE, "nftables", State.UNKNOWN, finding, remedy)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Send standard error nowhere: libnftables writes there by itself when it may not list the rules."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def drop_policies(listing: str) -> Check:
@@ -90,7 +106,9 @@ def drop_policies(listing: str) -> Check:
         return Check(Area.INTERFERENCE, name, State.UNKNOWN, finding, "read `nft list ruleset` yourself")
     denying = _denying_chains(objects)
     if denying:
-        shown = ", ".join(denying[:_SHOWN]) + (f" and {len(denying) - _SHOWN} more" if denying[_SHOWN:] else "")
+        shown = ", ".join(denying[:_SHOWN]) + (
+            f" and {len(denying) - _SHOWN} more" if denying[_SHOWN:] else ""
+        )
         remedy = "accept the lab's bridges in these chains first: an accept elsewhere does not undo a drop"
         return Check(Area.INTERFERENCE, name, State.LIMITED, f"{shown}; {_APART}", remedy)
     tables = sum("table" in entry for entry in objects)
@@ -170,7 +188,9 @@ def machine_routes() -> tuple[Route, ...]:
 def overlap(claims: tuple[Claim, ...], routes: tuple[Route, ...]) -> Check:
     """Judge whether prefixes of a lab and routes of the machine have addresses in common."""
     name = "addresses"
-    telling = [r for r in routes if r.prefix.prefixlen and not (r.prefix.is_link_local or r.prefix.is_multicast)]
+    telling = [
+        r for r in routes if r.prefix.prefixlen and not (r.prefix.is_link_local or r.prefix.is_multicast)
+    ]
     if not claims:
         finding = f"the machine has routes to {len(telling)} prefixes; no lab to compare them with"
         remedy = "give a topology: `vnetlab doctor FILE`"

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
+from importlib.util import find_spec
 
 from vnetlab.errors import FeatureUnavailable
 from vnetlab.health import Area, Check, State
@@ -24,6 +25,8 @@ class Library:
     minimum: str
     purpose: str
     needed: bool = True
+    module: str = ""
+    """What is imported, where it is called otherwise."""
 
 
 LIBRARIES = (
@@ -32,22 +35,26 @@ LIBRARIES = (
     Library("numpy", "1.26", "probing"),
     Library("pydantic", "2.7", "topology files"),
     Library("pyroute2", "0.9.1", "devices, addresses, routes"),
-    Library("PyYAML", "6.0.1", "topology files"),
+    Library("PyYAML", "6.0.1", "topology files", module="yaml"),
     Library("rich", "13.7", "reports"),
     Library("scapy", "2.6", "probing"),
     Library("pydot", "3.0", "topologies in DOT", needed=False),
     Library("pytest", "8.0", "the pytest plugin", needed=False),
 )
 _PYTHON = (3, 11)
+_SLOW = "scapy"
+"""It looks at every interface when it is imported."""
 
 
 def libraries() -> tuple[Check, ...]:
     """Look for every library and for the programs that people use beside them."""
     return (
         python(sys.version_info[:3]),
-        *(library(each, _version(each.name)) for each in LIBRARIES),
+        *(library(each, _version(each), _failure(each)) for each in LIBRARIES),
         _libnftables(),
-        _program("nft", "--version", "`apt install nftables`", "rules of a lab can be read by `exec` less well"),
+        _program(
+            "nft", "--version", "`apt install nftables`", "`exec HOST -- nft list ruleset` has nothing to run"
+        ),
         _program("ip", "-V", "`apt install iproute2`", "`exec NODE -- ip` has nothing to run"),
     )
 
@@ -60,21 +67,35 @@ def python(version: tuple[int, ...]) -> Check:
     return Check(Area.LIBRARIES, "Python", State.MISSING, f"{text}; 3.11 is needed", "install Python 3.11")
 
 
-def library(wanted: Library, version: str | None) -> Check:
-    """Judge a library by the version found; None: it is not installed."""
-    if version is not None and _numbers(version) >= _numbers(wanted.minimum):
+def library(wanted: Library, version: str | None, failure: str = "") -> Check:
+    """Judge a library by the version found, None where there is no record of it, and by its import."""
+    if version and not failure and _numbers(version) >= _numbers(wanted.minimum):
         return Check(Area.LIBRARIES, wanted.name, State.OK, version)
     state = State.MISSING if wanted.needed else State.ABSENT
     finding = f"not installed; for {wanted.purpose}"
-    if version is not None:
+    if failure:
+        finding = f"{version or 'not installed'}; {failure}; for {wanted.purpose}"
+    elif version:
         finding = f"{version}; {wanted.purpose} needs {wanted.minimum}"
     remedy = f"`pip install '{wanted.name}>={wanted.minimum}'`"
     return Check(Area.LIBRARIES, wanted.name, state, finding, remedy)
 
 
-def _version(name: str) -> str | None:
+def _failure(wanted: Library) -> str:
+    """Import the library and return what is wrong with it, empty for nothing."""
+    module = wanted.module or wanted.name
     try:
-        return metadata.version(name)
+        if module == _SLOW:
+            return "" if find_spec(module) else f"No module named '{module}'"
+        import_module(module)
+    except Exception as error:  # whatever a broken installation raises
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _version(wanted: Library) -> str | None:
+    try:
+        return metadata.version(wanted.name)
     except metadata.PackageNotFoundError:
         return None
 
@@ -97,9 +118,7 @@ def _program(name: str, option: str, remedy: str, loss: str) -> Check:
     if path is None:
         return Check(Area.LIBRARIES, name, State.ABSENT, f"not on the PATH: {loss}", remedy)
     try:
-        done = subprocess.run(
-            [path, option], capture_output=True, text=True, check=False, timeout=_DEADLINE
-        )
+        done = subprocess.run([path, option], capture_output=True, text=True, check=False, timeout=_DEADLINE)
     except (OSError, subprocess.SubprocessError) as error:
         return Check(Area.LIBRARIES, name, State.ABSENT, f"{path} does not run: {error}", remedy)
     line = (done.stdout.strip() or done.stderr.strip()).partition("\n")[0]

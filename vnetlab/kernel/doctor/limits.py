@@ -46,10 +46,11 @@ class Limit:
         return self.base + round(counted * self.each)
 
 
+_ONE_TABLE = "all namespaces share one table of neighbours"
 SYSCTLS = (
-    Limit("ARP entries", "net.ipv4.neigh.default.gc_thresh3", 10, "all namespaces share one table of neighbours"),
-    Limit("ND entries", "net.ipv6.neigh.default.gc_thresh3", 10, "all namespaces share one table of neighbours"),
-    Limit("conntrack", "net.netfilter.nf_conntrack_max", 40, "connections that one routed or NAT host tracks"),
+    Limit("ARP entries", "net.ipv4.neigh.default.gc_thresh3", 10, _ONE_TABLE),
+    Limit("ND entries", "net.ipv6.neigh.default.gc_thresh3", 10, _ONE_TABLE),
+    Limit("conntrack", "net.netfilter.nf_conntrack_max", 40, "connections tracked on one host"),
     Limit("files", "fs.file-max", 6, "open files of the whole machine", 1_000),
     Limit(
         "inotify", "fs.inotify.max_user_instances", 1, "one daemon in each machine takes an instance", 20,
@@ -99,8 +100,8 @@ def judge(limit: Limit, value: int | None) -> Check:
         remedy = "look in the machine's own namespaces, outside of the container"
         return Check(Area.LIMITS, limit.name, State.UNKNOWN, finding, remedy)
     fitting = tuple(size for size in LAB_SIZES if limit.need(size) <= value)
-    needs = ", ".join(f"{limit.need(size):,}" for size in LAB_SIZES)
-    finding = f"{limit.setting} is {value:,}; labs of 100, 1,000 and 10,000 need {needs}: {limit.purpose}"
+    needs = " / ".join(f"{limit.need(size):,}" for size in LAB_SIZES)
+    finding = f"{limit.setting} {value:,}; 100 / 1,000 / 10,000 machines need {needs}: {limit.purpose}"
     sizes = fitting if limit.always else None
     if len(fitting) == len(LAB_SIZES):
         return Check(Area.LIMITS, limit.name, State.OK, finding, sizes=sizes)

@@ -12,9 +12,16 @@ from vnetlab.kernel.doctor.files import number_of, text_of
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 """What making namespaces and devices takes, by bit (linux/capability.h)."""
 _STATUS = Path("/proc/self/status")
+_UID_MAP = Path("/proc/self/uid_map")
+_EVERYBODY = "0 0 4294967295"
+"""The map of the initial user namespace (user_namespaces(7)), blanks made one."""
 _RESTRICTIONS = (
     ("kernel/unprivileged_userns_clone", 0, "sysctl kernel.unprivileged_userns_clone=1"),
-    ("kernel/apparmor_restrict_unprivileged_userns", 1, "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+    (
+        "kernel/apparmor_restrict_unprivileged_userns",
+        1,
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
     ("user/max_user_namespaces", 0, "sysctl user.max_user_namespaces=10000"),
 )
 """Settings, the value of each that forbids user namespaces, and what allows them."""
@@ -22,15 +29,16 @@ _RESTRICTIONS = (
 
 def privileges() -> tuple[Check, ...]:
     """Look at this process and at the settings that decide what an ordinary user may do."""
-    status = text_of(_STATUS)
+    status, mapped = text_of(_STATUS), text_of(_UID_MAP)
     found = {key: number_of(key) for key, _, _ in _RESTRICTIONS}
-    return (user(os.geteuid(), status), user_namespaces(found))
+    return (user(os.geteuid(), status, mapped), user_namespaces(found))
 
 
-def user(uid: int, status: str) -> Check:
-    """Say who runs this and with which capabilities, of /proc/self/status."""
+def user(uid: int, status: str, mapped: str) -> Check:
+    """Say who runs this and with which capabilities, of the texts of /proc/self/status and uid_map."""
     held = capabilities(status)
-    who = "root" if uid == 0 else f"user {uid}"
+    root = "root" if " ".join(mapped.split()) == _EVERYBODY else "root of a user namespace"
+    who = root if uid == 0 else f"user {uid}"
     if held == tuple(CAPABILITIES):
         return Check(Area.PRIVILEGES, "user", State.OK, f"{who}, with {', '.join(held)}")
     without = ", ".join(name for name in CAPABILITIES if name not in held)

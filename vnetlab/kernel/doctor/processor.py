@@ -10,9 +10,7 @@ from vnetlab.health import Area, Check, State
 from vnetlab.kernel.doctor.files import text_of
 
 _EXTENSIONS = {"vmx": "Intel VT-x", "svm": "AMD-V"}
-_NO_EXTENSION = (
-    "switch VT-x or AMD-V on in the firmware; in a virtual machine, ask for nested virtualization"
-)
+_NO_EXTENSION = "switch VT-x or AMD-V on in the firmware; in a virtual machine, ask for nested virtualization"
 
 
 @dataclass(frozen=True, slots=True)

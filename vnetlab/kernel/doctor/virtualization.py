@@ -71,7 +71,7 @@ def kvm(said: str, modules: tuple[str, ...]) -> Check:
         finding = f"{kvm_main.DEVICE}: {opened or 'the try ended before it opened'}"
         denied = opened == os.strerror(13)
         remedy = "join the group kvm, or run as root" if denied else "`modprobe kvm_intel` or `kvm_amd`"
-        return _kvm(State.ABSENT, finding, remedy)
+        return _kvm(State.UNKNOWN if denied else State.ABSENT, finding, remedy)
     for step in (kvm_main.MACHINE, kvm_main.PROCESSOR, kvm_main.GUEST):
         answer = steps.get(step, "no answer")
         if answer == kvm_main.FOREIGN:
@@ -100,7 +100,8 @@ def _speed(text: str, of: str) -> Check:
             "instructions are emulated one by one, and a whole operating system seems to hang"
         )
         return _kvm(State.LIMITED, finding, _USE_EMULATION)
-    finding = f"opened{of}; a VM, a vCPU, and a 64-bit guest that ran {int(text) // 1_000_000:,} million rounds a second"
+    speed = f"{int(text) // 1_000_000:,} million rounds a second"
+    finding = f"opened{of}; a VM and a vCPU made, and a 64-bit guest ran {speed} of a loop"
     return _kvm(State.OK, finding)
 
 
