@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vnetlab.health import LAB_SIZES, Check, State, sizes
+from vnetlab.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ def _table(checks: list[Check]) -> Table:
     table.add_column(width=max(map(len, State)))
     table.add_column(overflow="fold")
     for check in checks:
-        text = Text(check.finding)
+        text = Text(visible(check.finding))
         if check.remedy:
             text.append(f"\n-> {check.remedy}", style="italic")
         table.add_row(Text(check.name), Text(check.state, style=STYLES[check.state]), text)
