@@ -81,3 +81,25 @@ def test_a_node_that_is_not_there_is_named_harmlessly(lab_name: str, tmp_path: P
         run("down", lab_name)
     assert (done.returncode, done.stderr) == (2, f"vnetlab: lab {lab_name} has no node \\x1b[31m\\nx\n")
     assert (absent.returncode, "\x1b" in absent.stderr) == (127, False)
+
+
+STRANGER = """
+import socket, sys
+from vnetlab.kernel import control
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+    connection.connect(control.address(int(sys.argv[1]), sys.argv[2]))
+    try:
+        connection.send(b"spaces")
+        print(socket.recv_fds(connection, 4096, 4)[:2])
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_holder_answers_its_owner_only(lab_name: str, ordinary_user: list[str]) -> None:
+    if os.geteuid():
+        pytest.skip("only root can act as somebody else")
+    with Lab(Topology.parse("segments: {lan: {}}\nmachines: {a: lan}\n"), lab_name):
+        asked = [*ordinary_user, "-c", STRANGER, "0", lab_name]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() in ("(b'', [])", "BrokenPipeError", "ConnectionResetError")
