@@ -58,9 +58,13 @@ def decode(data: bytes) -> Description:
     """Read a holder's bytes; raises LabLost where the lab is still being built, or is ending."""
     if not data:
         raise LabLost("the lab is still being brought up, or just ended; try again")
-    fields = json.loads(data)
-    nodes = tuple(NodeInfo(**node) for node in fields["nodes"])
-    return Description(fields["file"], fields["text"], nodes)
+    try:
+        fields = json.loads(data)
+        nodes = tuple(NodeInfo(**node) for node in fields["nodes"])
+        return Description(fields["file"], fields["text"], nodes)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        # Root sees the sockets of every user's labs, and whoever listens there may answer anything.
+        raise LabLost(f"what holds the lab does not say what it is: {error}") from error
 
 
 def hosts_file(topology: Topology) -> str:

@@ -17,6 +17,8 @@ Errors of libraries are translated once, where they are caught, with ``from``.
 
 from dataclasses import dataclass
 
+from vnetlab.visible import visible
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -28,8 +30,8 @@ class Place:
 
     def __str__(self) -> str:
         if not self.line:
-            return self.file
-        return f"{self.file}:{self.line}:{self.column}"
+            return visible(self.file)
+        return f"{visible(self.file)}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,7 +48,7 @@ class Problem:
 
     def __str__(self) -> str:
         value = f" {self.value}:" if self.value else ""
-        return f"{self.place}: {self.thing}:{value} {self.wrong}; {self.remedy}"
+        return f"{self.place}: " + visible(f"{self.thing}:{value} {self.wrong}; {self.remedy}")
 
 
 @dataclass(frozen=True, slots=True)

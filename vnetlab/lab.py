@@ -25,6 +25,7 @@ from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
+from vnetlab.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from vnetlab.state import State
 
 LAB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-LAB_NAME_LENGTH = 200
+LAB_NAME_LENGTH = 1_000
 
 
 class Lab:
@@ -291,4 +292,4 @@ def _write_hosts(spaces: Spaces, text: str) -> None:
 def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
     near = get_close_matches(name, nodes, n=1)
     hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
-    return f"lab {lab} has no node {name}; {hint}"
+    return f"lab {lab} has no node {visible(name)}; {hint}"

@@ -6,6 +6,7 @@ canonical order, nothing holds an index or a handle. Everything lives in a names
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,11 @@ class Sysctl:
     value: str
 
 
+COMMENT_BYTES = 128
+"""NFTNL_UDATA_COMMENT_MAXLEN of libnftnl: nft refuses longer comments."""
+_DIGEST = 12
+
+
 @dataclass(frozen=True, slots=True)
 class NftRule:
     """A rule as nft text, with the comment that the ruleset shows."""
@@ -96,6 +102,13 @@ class NftRule:
     text: str
     """Without counter and comment, as `nft add rule` takes it; names may be ``$defined``."""
     comment: str
+    """What nft would refuse for its length is cut, with a hash of the whole."""
+
+    def __post_init__(self) -> None:
+        if len(self.comment.encode()) > COMMENT_BYTES:
+            digest = hashlib.sha256(self.comment.encode()).hexdigest()[:_DIGEST]
+            short = self.comment.encode()[: COMMENT_BYTES - _DIGEST - 1].decode(errors="ignore")
+            object.__setattr__(self, "comment", f"{short}-{digest}")
 
     def render(self) -> str:
         """Return the rule with its counter, which every rule carries, before its verdict."""

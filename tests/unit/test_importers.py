@@ -11,6 +11,7 @@ import pytest
 
 from vnetlab.errors import FeatureUnavailable, TopologyError
 from vnetlab.topology.load import parse
+from vnetlab.topology.values import MAX_NAME
 
 if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
@@ -103,14 +104,14 @@ def test_names_are_cleaned() -> None:
 
 
 def test_long_names_stay_distinct() -> None:
-    a, b, c = ("x" * 198 + end for end in "abc")
+    a, b, c = ("x" * (MAX_NAME - 2) + end for end in "abc")
     graph = {
         "nodes": [{"id": name} for name in (a, b, c)],
         "links": [{"source": a, "target": b}, {"source": a, "target": c}],
     }
     segments = parse(json.dumps(graph), "g.json").segments
     assert len(segments) == 2
-    assert all(len(name) <= 200 for name in segments)
+    assert all(len(name) <= MAX_NAME for name in segments)
 
 
 def test_dot_names_in_quotes_and_syntax_errors(capsys: pytest.CaptureFixture[str]) -> None:

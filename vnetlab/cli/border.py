@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 import traceback
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
 
 from vnetlab.errors import TopologyError, VnetlabError
+from vnetlab.visible import visible_lines
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -67,13 +69,15 @@ def _complain(error: BaseException) -> int:
     match error:
         case TopologyError():
             # Bare, so that an editor finds FILE:LINE:COLUMN at the beginning of each line.
-            click.echo(str(error), err=True)
+            click.echo(visible_lines(str(error)), err=True)
             return error.exit_code
         case VnetlabError():
             _say(str(error))
             return error.exit_code
         case click.ClickException():
-            error.show()
+            said = StringIO()
+            error.show(said)
+            click.echo(visible_lines(said.getvalue()), err=True, nl=False)
             return USAGE
         case KeyboardInterrupt() | click.Abort():
             return 128 + signal.SIGINT
@@ -90,7 +94,7 @@ def _complain(error: BaseException) -> int:
 
 
 def _say(text: str) -> None:
-    for line in text.splitlines():
+    for line in visible_lines(text).split("\n"):
         click.echo(f"vnetlab: {line}", err=True)
 
 

@@ -18,7 +18,10 @@ from vnetlab.cli.border import Border
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("plan", "up", "status", "exec", "shell", "predict", "explain", "probe", "test", "down", "schema")
+COMMANDS = (
+    "plan", "up", "status", "exec", "shell", "predict", "explain", "probe", "test", "down", "doctor",
+    "schema",
+)  # fmt: skip
 """In the order of use; each is the ``command`` of the module ``vnetlab.cli.cmd_NAME``."""
 
 

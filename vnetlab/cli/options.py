@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnetlab.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_PARTS = 10_000
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."
@@ -33,9 +38,13 @@ def lab_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(value: object) -> None:
     """Print one object on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    # In parts: the plan of a large lab is hundreds of megabytes. JSON escapes all of ASCII but DEL.
+    parts = json.JSONEncoder(indent=2).iterencode(value)
+    while part := "".join(islice(parts, _PARTS)):
+        click.echo(part.replace("\x7f", "\\u007f"), nl=False)
+    click.echo()
 
 
 def progress(text: str) -> None:
     """Say on stderr what is going on."""
-    click.echo(f"vnetlab: {text}", err=True)
+    click.echo(f"vnetlab: {visible(text)}", err=True)

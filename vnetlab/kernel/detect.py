@@ -161,14 +161,35 @@ def _pair(name: str, *bridges: Bridge) -> State:
 def _try(spaces: Spaces, feature: str, module: str, state: State) -> Iterator[Absent]:
     """Make devices through the same code that makes a lab."""
     try:
-        apply(spaces, plan.build(state))
+        apply(spaces, plan.build(_unused(spaces, state)))
     except KernelError as error:
         yield Absent(feature, str(error), f"`modprobe {module}`, or a kernel that has it")
 
 
+def _unused(spaces: Spaces, state: State) -> State:
+    """Return the State in namespaces that an earlier try has not made; a veth's peer moves with it."""
+    mark = f"-{len(spaces.names())}"
+    return State(
+        tuple(
+            replace(
+                namespace,
+                name=namespace.name + mark,
+                links=tuple(
+                    replace(link, peer_namespace=link.peer_namespace + mark)
+                    if isinstance(link, Veth)
+                    else link
+                    for link in namespace.links
+                ),
+            )
+            for namespace in state.namespaces
+        )
+    )
+
+
 def _sysctls(spaces: Spaces, wanted: Needs) -> Iterator[Absent]:
-    spaces.create("sysctls")
-    with spaces.inside("sysctls"):
+    name = f"sysctls-{len(spaces.names())}"
+    spaces.create(name)
+    with spaces.inside(name):
         for setting in wanted.sysctls:
             if setting.key.startswith("net/ipv6/") and not Path("/proc/sys/net/ipv6").exists():
                 yield Absent("IPv6", "no /proc/sys/net/ipv6", "boot without `ipv6.disable=1`")
@@ -182,7 +203,7 @@ def _sysctls(spaces: Spaces, wanted: Needs) -> Iterator[Absent]:
 
 def _rulesets(spaces: Spaces, wanted: Needs) -> Iterator[Absent]:
     for number, ruleset in enumerate(wanted.rulesets):
-        name = f"ruleset-{number}"
+        name = f"ruleset-{number}-{len(spaces.names())}"
         try:
             apply(spaces, plan.build(_lone(name, *(Bridge(name=d) for d in ruleset.devices))))
         except KernelError:  # no bridges, which _links() has said

@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from vnetlab.kernel import control, enclosure, linux
+from vnetlab.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,5 +141,5 @@ def _descriptor_of(caller: int) -> int:
 
 
 def _fail(code: int, why: str) -> NoReturn:
-    os.write(2, f"vnetlab: {why}\n".encode(errors="surrogateescape"))
+    os.write(2, f"vnetlab: {visible(why)}\n".encode())
     os._exit(code)

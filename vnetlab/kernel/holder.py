@@ -27,6 +27,7 @@ from vnetlab.errors import (
     LabNotFound,
 )
 from vnetlab.kernel import control
+from vnetlab.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,9 +214,9 @@ def _choose(name: str | None) -> LabInfo:
         found = list(own) if len(own) == 1 else []
     if found:
         return found[0]
-    names = ", ".join(lab.name for lab in up)
+    names = ", ".join(visible(lab.name) for lab in up)
     if name is not None:
-        raise LabNotFound(f"no lab {name} is up; " + (f"up: {names}" if up else "none is"))
+        raise LabNotFound(f"no lab {visible(name)} is up; " + (f"up: {names}" if up else "none is"))
     if not own:
         raise LabNotFound("no lab is up; `vnetlab up FILE` makes one")
     raise LabNotFound(f"several labs are up, name one of them: {names}")

@@ -58,6 +58,13 @@ def create_bridge(link: Link) -> bytes:
     return _link(_RTM_NEWLINK, _CREATE, attributes=(*_identity(link), switch))
 
 
+def create_bare(kind: str, name: str) -> bytes:
+    """Return the request that makes a device of any kind, without options."""
+    return _link(
+        _RTM_NEWLINK, _CREATE, attributes=(("IFLA_IFNAME", name), _nest("IFLA_LINKINFO", _kind(kind)))
+    )
+
+
 def create_veth(link: Link, peer: Link, peer_namespace: int, master: int) -> bytes:
     """Return the request that makes a veth pair, both ends down.
 

@@ -68,8 +68,15 @@ def ruleset() -> str:
     return _run("list ruleset")
 
 
-def _run(text: str) -> str:
-    status, output, message = library().cmd(text)
+def ruleset_json() -> str:
+    """Return everything loaded as JSON (libnftables-json(5)); raises KernelError, FeatureUnavailable."""
+    context = library()
+    context.set_json_output(True)
+    return _run("list ruleset", context)
+
+
+def _run(text: str, context: Any = None) -> str:
+    status, output, message = (context or library()).cmd(text)
     if status:
         raise KernelError(f"nftables: {text}: {message.strip()}")
     return str(output)

@@ -16,7 +16,7 @@ from vnetlab.state import Address, Neighbour, StaticRoute
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vnetlab.topology.model import IPAddress
+    from vnetlab.topology.model import IPAddress, IPNetwork
 
 GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30, 34
 _HEADER = struct.Struct("=IHHII")
@@ -30,7 +30,7 @@ _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEI
 
 _IFF_UP = 0x1
 _NUD_PERMANENT = 0x80
-_MAIN, _BY_KERNEL, _UNICAST = 254, 2, 1
+_MAIN, _LOCAL, _BY_KERNEL, _UNICAST = 254, 255, 2, 1
 _OWN_RULES = (0, 32766, 32767)
 _NOTHING = memoryview(b"")
 
@@ -134,6 +134,20 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | Non
     if table != _MAIN or kind != _UNICAST or 5 not in found or 4 not in found:
         return f"route to {prefix} of table {table} and type {kind}"
     return StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
+
+
+def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, str] | None:
+    """Decode where a route of any table leads to, and by which device.
+
+    Returns None for the table `local`, which has the machine's own addresses.
+    """
+    family, length, _, _, table, *_ = _ROUTE.unpack_from(body)
+    found = attributes(body, _ROUTE.size)
+    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
+    if family not in (2, 10) or table == _LOCAL:
+        return None
+    zero = bytes(4 if family == 2 else 16)
+    return ip_network((bytes(found.get(1, zero)), length)), names.get(_number(found, 4), "")
 
 
 def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:

@@ -13,6 +13,7 @@ from vnetlab.modes.crossings import crossings
 from vnetlab.modes.edges import edges
 from vnetlab.modes.expectations import expected
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
+from vnetlab.modes.size import check_pairs
 from vnetlab.modes.world import World
 from vnetlab.topology.model import Mode
 
@@ -49,7 +50,11 @@ PROMISES: dict[Mode, Callable[[World, Network], Iterator[Guarantee]]] = {
 
 
 def guarantees_for(topology: Topology) -> tuple[Guarantee, ...]:
-    """Return everything that the modes of a topology and its author promise, in the order of the file."""
+    """Return everything that the modes of a topology and its author promise, in the order of the file.
+
+    Raises UserError for a lab with so many machines that their pairs would fill the memory.
+    """
+    check_pairs(topology)
     return tuple(_all(World(topology, PROPERTIES), topology))
 
 

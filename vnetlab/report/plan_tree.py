@@ -26,12 +26,14 @@ def print_plan(console: Console, lab: str, steps: tuple[Step, ...], state: State
     console.print()
     console.print(Text("common settings", style="bold"))
     console.print(Text(f"  {_written(common)}"), soft_wrap=True)
+    by_namespace: dict[str, list[Step]] = {}
+    for step in steps:
+        by_namespace.setdefault(step.namespace, []).append(step)
     for namespace in state.namespaces:
         console.print()
         console.print(Text.assemble((namespace.name, "bold cyan"), (f"  {namespace.kind}", "dim")))
-        for step in steps:
-            if step.namespace == namespace.name:
-                console.print(Text(f"  {_what(step, common)}"), soft_wrap=True)
+        for step in by_namespace.get(namespace.name, ()):
+            console.print(Text(f"  {_what(step, common)}"), soft_wrap=True)
         for table in namespace.tables:
             console.print()
             _print_nft(console, table.render())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from vnetlab.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,7 +22,7 @@ def print_status(console: Console, labs: tuple[LabStatus, ...]) -> None:
     for lab in labs:
         console.print(
             Text.assemble(
-                (lab.name, "bold cyan"), f": {len(lab.nodes)} nodes, holder is process {lab.holder}"
+                (visible(lab.name), "bold cyan"), f": {len(lab.nodes)} nodes, holder is process {lab.holder}"
             )
         )
         console.print(_nodes(lab))
@@ -31,5 +33,5 @@ def _nodes(lab: LabStatus) -> Table:
     for column in ("node", "kind", "backend", "host"):
         table.add_column(column)
     for node in lab.nodes:
-        table.add_row(node.name, node.kind, node.backend, node.host)
+        table.add_row(*map(visible, (node.name, node.kind, node.backend, node.host)))
     return table

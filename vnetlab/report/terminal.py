@@ -17,4 +17,4 @@ def console() -> Console:
         # A terminal that cannot show a symbol gets a question mark, not a traceback.
         sys.stdout.reconfigure(errors="replace")
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(width=width, highlight=False, emoji=False)
+    return Console(width=width, highlight=False, emoji=False, markup=False)

@@ -30,6 +30,8 @@ LINKS_IPV4: Final = IPv4Network("100.64.0.0/10")
 LINKS_IPV6: Final = IPv6Network("fd00::/48")
 """Unique local (RFC 4193), cut into a /64 for each edge."""
 MAX_EDGES: Final = 2**16
+MAX_DOT_CHARACTERS: Final = 100_000
+"""Its parser takes a millisecond for a statement."""
 _IPV4_STEP: Final = 2**3
 _IPV6_STEP: Final = 2**64
 _DIGEST: Final = 12
@@ -207,14 +209,27 @@ def _read_dot(text: str, file: str) -> _Graph:
         raise FeatureUnavailable((Absent("DOT files", str(error), remedy),)) from error
     import networkx
 
+    if len(text) > MAX_DOT_CHARACTERS:
+        wrong = f"a DOT file has at most {MAX_DOT_CHARACTERS:,} characters"
+        raise _NoGraph(
+            Place(file), f"{len(text):,} characters", wrong, "write it as GraphML or node-link JSON"
+        )
     # pydot prints the syntax error that it met, and returns nothing
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        graphs = pydot.graph_from_dot_data(text)
+        graphs = _parsed_dot(pydot, text, file)
     if not graphs:
         lines = [line.strip() for line in said.getvalue().splitlines() if line.strip(" ^")]
         wrong = f"is not DOT: {lines[-1] if lines else 'nothing could be read'}"
         raise _NoGraph(Place(file), "", wrong, "compare with graphviz.org/doc/info/lang.html")
     return _from_networkx(networkx.nx_pydot.from_pydot(graphs[0]), file)
+
+
+def _parsed_dot(pydot: Any, text: str, file: str) -> Any:
+    try:
+        return pydot.graph_from_dot_data(text)
+    except RecursionError as error:
+        wrong, remedy = "is nested too deeply", "write its nodes and edges side by side"
+        raise _NoGraph(Place(file), "", wrong, remedy) from error
 
 
 def _from_networkx(graph: networkx.Graph[Any], file: str) -> _Graph:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +14,20 @@ from vnetlab.topology.complete import with_routes
 from vnetlab.topology.report import Report
 from vnetlab.topology.resolve import resolve
 from vnetlab.topology.shape import document_of
+from vnetlab.topology.size import check_size
 from vnetlab.topology.validate import validate
 from vnetlab.topology.values import clean_name
-from vnetlab.topology.yaml_source import read
+from vnetlab.topology.yaml_source import MAX_CHARACTERS, read
 
 if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
     from vnetlab.topology.source import Source
 
+MAX_BYTES = 4 * MAX_CHARACTERS
+"""No UTF-8 text within the limit of characters is longer."""
+PATIENCE = 30
+"""Seconds between two parts of a pipe."""
+_PART = 1 << 20
 _GRAPH_SUFFIXES = {".graphml", ".dot", ".gv"}
 
 
@@ -29,8 +38,11 @@ def load(path: str | Path) -> Topology:
     FeatureUnavailable if the format needs a library that is not installed.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bounded(path)
         text = data.decode("utf-8-sig")
+    except _UnendingError as error:
+        problem = Problem(Place(str(path)), "file", "", str(error), "give the topology as a file")
+        raise TopologyError((problem,)) from error
     except OSError as error:
         problem = Problem(Place(str(path)), "file", "", f"cannot be read: {error.strerror}", "check the path")
         raise TopologyError((problem,)) from error
@@ -41,6 +53,40 @@ def load(path: str | Path) -> Topology:
         problem = Problem(place, "file", byte, "is not UTF-8", "save the file as UTF-8")
         raise TopologyError((problem,)) from error
     return parse(text, str(path))
+
+
+class _UnendingError(Exception):
+    """A device or pipe that is no file of a sensible size; the text says why."""
+
+
+def read_bounded(path: str | Path) -> bytes:
+    """Return the bytes of a file, or of a pipe whose other end closes it.
+
+    A pipe that nobody writes to is empty. Raises OSError, and _UnendingError for what has no end, or comes
+    too late: `load` says so to the user.
+    """
+    # Opening a named pipe would wait for somebody to write to it; and a path with a zero byte is none.
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return _until_end(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _until_end(descriptor: int) -> bytes:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    data = bytearray()
+    while len(data) <= MAX_BYTES:
+        if not poll.poll(PATIENCE * 1000):
+            raise _UnendingError(f"nothing came from it for {PATIENCE} s")
+        part = os.read(descriptor, _PART)
+        if not part:
+            return bytes(data)
+        data += part
+    raise _UnendingError(f"has more than {MAX_BYTES:,} bytes")
 
 
 def parse(text: str, file: str = "<python>") -> Topology:
@@ -71,6 +117,8 @@ def _topology(source: Source) -> Topology:
     if source.broken:
         raise TopologyError(report.problems)
     document = document_of(report)
+    if not check_size(document, report):
+        raise TopologyError(report.problems)
     name = document.name or clean_name(Path(source.file).stem) or "lab"
     resolved = resolve(document, report, name)
     validate(document, resolved, report)

@@ -13,7 +13,8 @@ from pydantic_core import PydanticCustomError
 from vnetlab.topology.model import IPAddress, IPNetwork
 
 NAME_PATTERN: Final = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?"
-MAX_NAME: Final = 200
+MAX_NAME: Final = 1_000
+"""So that a text about each pair of a thousand machines still fits in memory."""
 CUSTOM: Final = "vnetlab"
 
 _NAME = re.compile(NAME_PATTERN)
@@ -68,8 +69,9 @@ def name_fault(name: str) -> tuple[str, str] | None:
         return f"a name has at most {MAX_NAME} characters", "shorten it"
     if _NAME.fullmatch(name):
         return None
+    foreign = next((f"; U+{ord(c):04X} is none of them" for c in name if not c.isascii()), "")
     return (
-        "a name is letters, digits, _ . and -, and begins and ends with a letter, digit or _",
+        f"a name is letters, digits, _ . and -, and begins and ends with a letter, digit or _{foreign}",
         f"write {clean_name(name)}" if clean_name(name) else "choose another name",
     )
 

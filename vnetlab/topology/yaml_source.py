@@ -14,6 +14,7 @@ import yaml
 
 from vnetlab.errors import Place, Problem
 from vnetlab.topology.source import Entry, Node, Scalar, Source
+from vnetlab.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +75,10 @@ def read(text: str, file: str) -> Source:
 
 def shorten(value: str) -> str:
     """Return a value fit for one line of an error message."""
-    line = value.replace("\n", "\\n")
+    line = visible(value[:SHOWN_CHARACTERS])
+    if len(line) == len(value):
+        return line
+    line += value[SHOWN_CHARACTERS:]
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 3]}..."
 
 
