@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from vnetlab.modes import bridge, host_only, isolated, nat, routed
 from vnetlab.modes.crossings import crossings
+from vnetlab.modes.edges import edges
 from vnetlab.modes.expectations import expected
+from vnetlab.modes.frame_sizes import full_size
+from vnetlab.modes.own_ways import advertisements, no_relays, own_ways, proxies
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
 from vnetlab.modes.world import World
 from vnetlab.topology.model import Mode
@@ -66,5 +69,9 @@ def _all(world: World, topology: Topology) -> Iterator[Guarantee]:
     yield from crossings(world)
     for network in topology.networks:
         yield from PROMISES[network.mode](world, network)
+        if PROPERTIES[network.mode].presence:
+            yield from edges(world, network)
+    for promises in (own_ways, no_relays, advertisements, proxies, full_size):
+        yield from promises(world)
     for expect in topology.expect:
         yield from expected(world, expect)

@@ -91,7 +91,9 @@ def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
 class Battery:
     """The packets of one lab."""
 
-    def __init__(self, domains: tuple[tuple[End, ...], ...], ports: Iterable[int], mtus: Iterable[int]) -> None:
+    def __init__(
+        self, domains: tuple[tuple[End, ...], ...], ports: Iterable[int], mtus: Iterable[int]
+    ) -> None:
         self._domains = domains
         self._ends = tuple(end for domain in domains for end in domain)
         self._ports = sorted({p + d for p in ports for d in (-1, 0, 1) if 0 < p + d < 1 << 16})
@@ -103,12 +105,15 @@ class Battery:
         yield from self.towards((*self._owned, *points))
         yield from self.of_kinds(self._owned, self._kinds())
         yield from self.under(points)
+        yield from self._misdirected()
         yield from self._groups()
         yield from self.resolutions(self._owned)
 
     def towards(self, targets: Iterable[IPAddress]) -> Iterator[Shot]:
         """Yield echo and UDP from everywhere to each target."""
-        return self.of_kinds(targets, (Flow(Family.IPV4, Protocol.ICMP, _ALL_NODES), _udp(49403, answer=False)))
+        return self.of_kinds(
+            targets, (Flow(Family.IPV4, Protocol.ICMP, _ALL_NODES), _udp(49403, answer=False))
+        )
 
     def of_kinds(self, targets: Iterable[IPAddress], kinds: Iterable[Flow]) -> Iterator[Shot]:
         """Yield these kinds of flow from everywhere, under the sender's own address, to each target."""
@@ -170,6 +175,30 @@ class Battery:
                     ),
                 )
 
+    def _misdirected(self) -> Iterator[Shot]:
+        """Yield frames to nodes that are no routers, for somebody else."""
+        targets = self._representative_targets()
+        for domain in self._domains:
+            for end in domain:
+                for other in domain:
+                    if end.node == other.node or other.forwards or end.kind == "host":
+                        continue
+                    for target in (*targets[4][:3], *targets[6][:3], *(a.ip for e in domain for a in e.addresses)):
+                        own = end.own(target.version)
+                        if own and target not in (own.ip, *(a.ip for a in other.addresses)):
+                            flow = _udp(49403, answer=False)
+                            yield Shot(
+                                end.node,
+                                replace(
+                                    flow,
+                                    family=_FAMILIES[target.version],
+                                    destination_address=target,
+                                    source_address=own.ip,
+                                    out_nic=end.device,
+                                    next_hop_mac=other.mac,
+                                ),
+                            )
+
     def _representative_targets(self) -> dict[int, tuple[IPAddress, ...]]:
         """Return, by family, the address of every host and router, and of one other end of each domain."""
         found: dict[int, dict[IPAddress, None]] = {4: {}, 6: {}}
@@ -207,7 +236,10 @@ class Battery:
                     continue
                 mac = group_mac(group.version, int(group))
                 family = _FAMILIES[group.version]
-                for flow in (Flow(family, Protocol.ICMP, group), replace(_udp(67, answer=False), family=family)):
+                for flow in (
+                    Flow(family, Protocol.ICMP, group),
+                    replace(_udp(67, answer=False), family=family),
+                ):
                     yield Shot(
                         end.node,
                         replace(
@@ -232,7 +264,9 @@ class Battery:
         echo = replace(flow, special=Special.NONE, ttl=64)
         for target in {IPv6Address(link_local(e.mac)) for d in self._domains if end in d for e in d}:
             for hearer in _hearers(self._domain(end), end, target):
-                yield Shot(end.node, replace(echo, destination_address=target, next_hop_mac=hearer, answer=True))
+                yield Shot(
+                    end.node, replace(echo, destination_address=target, next_hop_mac=hearer, answer=True)
+                )
 
     def _domain(self, end: End) -> tuple[End, ...]:
         return next(domain for domain in self._domains if end in domain)

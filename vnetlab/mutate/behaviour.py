@@ -47,7 +47,8 @@ def _normal(payload: Packet | Arp) -> Packet | Arp:
     if not isinstance(payload, Packet):
         return payload
     if payload.quoted is not None:
-        return payload._replace(quoted=_normal(payload.quoted))
+        # The TTL in a quote tells whether a rule spoke before or behind routing; nobody else does.
+        return payload._replace(quoted=_normal(payload.quoted._replace(ttl=0)))
     if payload.role is Role.REQUEST:
         return payload._replace(source_port=_port(payload.source_port))
     return payload._replace(destination_port=_port(payload.destination_port))

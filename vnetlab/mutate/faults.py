@@ -66,7 +66,9 @@ def _plug(state: State, link: Veth) -> tuple[str, str]:
 def _ports(state: State, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Yield host and name of one VM's port of every bridge of a host."""
     for host in state.namespaces:
-        bridges = [link.name for link in host.links if isinstance(link, Bridge)] if host.kind == "host" else []
+        bridges = (
+            [link.name for link in host.links if isinstance(link, Bridge)] if host.kind == "host" else []
+        )
         for bridge in bridges:
             ports = [
                 link.name

@@ -27,6 +27,9 @@ _EVERYWHERE = {
 }
 """Settings that count for a device as the larger of its own and that of ``all``: all are flipped."""
 
+_OF_ROUTERS = ("proxy_arp", "rp_filter")
+"""Settings that nothing depends on where nothing is forwarded; distributions set the latter everywhere."""
+
 
 def layer3_faults(state: State, chosen: Iterable[Namespace]) -> Iterator[Fault]:
     """Yield the faults of the chosen namespaces."""
@@ -149,7 +152,12 @@ def with_sysctls(namespace: Namespace, values: dict[str, str]) -> Namespace:
 
 def _settings(state: State, namespace: Namespace) -> Iterator[Fault]:
     devices = [link.name for link in namespace.links]
+    forwards = namespace.kind == "host" or any(
+        s.key == "net/ipv4/conf/all/forwarding" and s.value == "1" for s in namespace.sysctls
+    )
     for name, (family, value, what) in _EVERYWHERE.items():
+        if name in _OF_ROUTERS and not forwards:
+            continue
         values = {f"net/{family}/conf/{scope}/{name}": value for scope in ("all", *devices)}
         yield _fault(state, fault.SETTING, with_sysctls(namespace, values), name, what)
     for sysctl in namespace.sysctls:

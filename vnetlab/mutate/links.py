@@ -18,7 +18,9 @@ SMALL_MTUS = (1280, 600)
 """The least that IPv6 allows (RFC 8200, 5), and one that only IPv4 does."""
 
 
-def link_faults(state: State, chosen: Iterable[Namespace], ports: Iterable[tuple[str, str]]) -> Iterator[Fault]:
+def link_faults(
+    state: State, chosen: Iterable[Namespace], ports: Iterable[tuple[str, str]]
+) -> Iterator[Fault]:
     """Yield the faults of the chosen namespaces' NICs, and of these ports of hosts."""
     of_interest = set(ports)
     for namespace in chosen:

@@ -105,7 +105,9 @@ class Oracle:
         if noticed:
             return Opinion(noticed, None)
         shots = (
-            each for each in self._known if affected.may_differ(each.met, each.touched) and concerns(fault, each.shot)
+            each
+            for each in self._known
+            if affected.may_differ(each.met, each.touched) and concerns(fault, each.shot)
         )
         directed = (self._know(shot) for shot in self._directed(fault, changes))
         for known in chain(shots, directed):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.mutate import fault, wording
 from vnetlab.mutate.fault import Fault, with_namespace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
+HOST_UNREACHABLE = {4: 0x0301, 6: 0x0103}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ class Observer:
         if guarantee.flow.protocol is Protocol.RESOLUTION:
             told = any(answer.source == shot.destination for answer in answers)
             return Outcome.DELIVERED if told or arrivals else Outcome.SILENT
+        if guarantee.flow.special is Special.VACANT:
+            errors = [error for error in errors if error.icmp != HOST_UNREACHABLE[shot.version]]
         unreachable = PORT_UNREACHABLE[shot.version]
         if arrivals:
             refused = resets or any(error.icmp == unreachable for error in errors)

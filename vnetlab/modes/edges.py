@@ -1,0 +1,223 @@
+"""Promises at the edges of what a network is: the last address that is its own, the first that is not.
+
+A network's VMs are its whole prefix, whoever has an address in it; one beside it is a stranger's. Rules that
+are off by one address, one bit or one port keep every promise about the VMs that are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Outcome, Special
+from vnetlab.modes.journey import travel
+from vnetlab.modes.packet import Fate, Packet
+from vnetlab.modes.promise import CONNECT, ECHO, SINK, UDP, Kind, from_fate, promised
+from vnetlab.modes.scopes import group_mac, label, outsiders, ports_of
+from vnetlab.modes.world import Hop
+from vnetlab.topology.model import Family, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.modes.promise import Label
+    from vnetlab.modes.world import Interface, World
+    from vnetlab.topology.model import IPAddress, IPNetwork, Network
+
+PRIVILEGED_PORT = 1023
+"""The last source port that a translation must not choose (RFC 6056, 2.1; RFC 4787, REQ-3)."""
+NOWHERE: dict[Family, tuple[IPAddress, IPAddress]] = {
+    # Shared address space (RFC 6598) and benchmarks (RFC 2544); documentation (RFC 9637) and unassigned.
+    Family.IPV4: (IPv4Address("100.127.255.253"), IPv4Address("198.19.255.253")),
+    Family.IPV6: (IPv6Address("3fff:fff:ffff::fffd"), IPv6Address("fcff:ffff:ffff::fffd")),
+}
+"""Addresses of nobody, one in each half of each family's space."""
+LINK_LOCAL_END = IPv6Address("febf:ffff:ffff:ffff:ffff:ffff:ffff:fffd")
+BEYOND_LINK_LOCAL = IPv6Address("fec0::fffd")
+"""The last addresses of fe80::/10 (RFC 4291, 2.5.6), and one behind it."""
+_GROUPS: tuple[tuple[IPAddress, str], ...] = (
+    (IPv4Address("239.255.255.250"), ""),  # RFC 2365; the last eighth of 224.0.0.0/4
+    (IPv4Address("255.255.255.255"), "ff:ff:ff:ff:ff:ff"),
+)
+
+
+def nowhere(world: World, family: Family) -> tuple[IPAddress, ...]:
+    """Return the addresses of nobody that no prefix of the topology has either."""
+    prefixes = [a.network for found in world.interfaces.values() for i in found for a in i.addresses]
+    return tuple(n for n in NOWHERE[family] if not any(n in prefix for prefix in prefixes))
+
+
+def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
+    """Return the addresses right before and right behind a prefix, where there are such."""
+    before, behind = int(prefix.network_address) - 1, int(prefix.broadcast_address) + 1
+    kind = type(prefix.network_address)
+    low, high = (1 << 24, 0xDFFFFFFF) if prefix.version == 4 else (1 << 120, (0xFF << 120) - 1)
+    return tuple(kind(n) for n in (before, behind) if low <= n <= high)
+
+
+def last(prefix: IPNetwork) -> IPAddress:
+    """Return the last address of a prefix that a node may have; in IPv4 the very last is a broadcast's."""
+    end = int(prefix.broadcast_address)
+    return ip_address(end - 1 if prefix.version == 4 and prefix.prefixlen < 31 else end)
+
+
+def edges(world: World, network: Network) -> Iterator[Guarantee]:
+    """Yield what is promised at the edges of a network on which its host is present."""
+    side = next((i for i in world.interfaces[network.host] if i.network is network), None)
+    sender = next(iter(ports_of(world, network)), None)
+    if side is None or sender is None:
+        return
+    for subnet in network.subnets:
+        own = next((a.ip for a in side.addresses if a.ip in subnet), None)
+        if own is not None and sender.address(family_of(subnet)):
+            yield from _sources_inside(world, network, Hop(sender, side), subnet, own)
+            yield from _outward(world, network, Hop(sender, side), subnet)
+            yield from _sources_outside(world, network, side, subnet)
+            yield from _vacant(world, network, side, subnet)
+    yield from _to_host(world, network, Hop(sender, side))
+    yield from _to_nowhere(world, network, Hop(sender, side))
+
+
+def _sources_inside(
+    world: World, network: Network, hop: Hop, subnet: IPNetwork, own: IPAddress
+) -> Iterator[Guarantee]:
+    """Yield which sources a VM may speak to its host under."""
+    family = family_of(subnet)
+    mine = label(network, "source-edge", "its VMs are its whole prefix, and no address beside it")
+    sources: list[IPAddress] = [last(subnet), *beside(subnet), *nowhere(world, family)[:1]]
+    if family is Family.IPV6:
+        sources.append(BEYOND_LINK_LOCAL)
+        packet = Packet(LINK_LOCAL_END, own)
+        there = Fate(Outcome.DELIVERED, network.host, packet, hop)
+        yield from_fate(world, mine, network.host, hop, packet, SINK, there, Special.CRAFTED, returns=False)
+    for source in sources:
+        if source in world.own_addresses[network.host]:
+            continue
+        yield from _one(world, mine, network.host, hop, Packet(source, own), SINK, Special.CRAFTED)
+
+
+def _one(
+    world: World, about: Label, node: str, hop: Hop, packet: Packet, kind: Kind, special: Special
+) -> Iterator[Guarantee]:
+    guarantee = promised(world, about, node, hop, packet, kind, special)
+    if guarantee is None:
+        return
+    if guarantee.expected is Outcome.REJECTED and packet.source not in world.own_addresses[hop.by.node]:
+        # The error goes to whoever has the address, not to who used it.
+        guarantee = replace(guarantee, expected=Outcome.SILENT, error_from=None, error_code="")
+    yield guarantee
+
+
+def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that the last address of the prefix goes where the VM's own goes, and no unprivileged port."""
+    about = label(network, "source-edge-outward", "its whole prefix goes where its VMs may go")
+    family = family_of(subnet)
+    for machine in outsiders(world, network):
+        target = machine.address(family)
+        if target is None:
+            continue
+        packet = Packet(last(subnet), target.ip)
+        yield from _one(world, about, machine.node, hop, packet, SINK, Special.CRAFTED)
+        yield from _from_low_ports(world, network, hop, machine, target.ip)
+        return
+
+
+def _from_low_ports(
+    world: World, network: Network, hop: Hop, machine: Interface, target: IPAddress
+) -> Iterator[Guarantee]:
+    own = hop.by.address(family_of(target))
+    if network.mode.value != "nat" or own is None:
+        return
+    about = label(network, "source-port", "it goes out from ports of 1024 and above, whatever the VM's is")
+    for kind in (CONNECT, UDP):
+        for guarantee in _one(world, about, machine.node, hop, Packet(own.ip, target), kind, Special.CRAFTED):
+            yield replace(guarantee, flow=replace(guarantee.flow, source_port=PRIVILEGED_PORT))
+
+
+def _sources_outside(
+    world: World, network: Network, side: Interface, subnet: IPNetwork
+) -> Iterator[Guarantee]:
+    """Yield that nobody outside speaks under the prefix, and anybody under an address beside it."""
+    about = label(
+        network, "alien-source-edge", "its prefix is no source for others; what is beside it may be"
+    )
+    family = family_of(subnet)
+    for machine in outsiders(world, network):
+        near = next(
+            (i for i in world.interfaces[network.host] if i.lan == machine.lan and not i.network), None
+        )
+        own = near.address(family) if near else None
+        if near is None or own is None:
+            continue
+        for source in (last(subnet), *beside(subnet)):
+            if source not in world.own_addresses[network.host] and source not in own.network:
+                packet = Packet(source, own.ip)
+                hop = Hop(machine, near)
+                yield from _one(world, about, network.host, hop, packet, SINK, Special.CRAFTED)
+        return
+
+
+def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that an address of the network that nobody has is treated as those that somebody has."""
+    about = label(network, "vacant", "an address that nobody has is treated like its neighbours")
+    family, target = family_of(subnet), last(subnet)
+    if world.owner(network.lan, target) is not None:
+        return
+    for machine in outsiders(world, network):
+        near = next(
+            (i for i in world.interfaces[network.host] if i.lan == machine.lan and not i.network), None
+        )
+        own = machine.address(family)
+        if near is None or own is None or near.nic != network.uplink:
+            continue
+        packet = Packet(own.ip, target)
+        fate = travel(world, packet, Hop(machine, near))
+        if fate.unresolved:
+            fate = replace(fate, outcome=Outcome.SILENT, error="", error_from=None)
+        hop = Hop(machine, near)
+        yield from_fate(world, about, network.host, hop, packet, SINK, fate, Special.VACANT)
+        return
+
+
+def _to_host(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
+    """Yield that the host hears the network's broadcasts and groups, as any neighbour would."""
+    about = label(network, "host-hears-link", "its host hears its broadcasts and groups")
+    own = hop.by.address(Family.IPV4)
+    subnets = [s for s in network.subnets if s.version == 4 and s.prefixlen < 31]
+    if own is None:
+        return
+    targets = [*_GROUPS, *((s.broadcast_address, "ff:ff:ff:ff:ff:ff") for s in subnets)]
+    for group, mac in targets:
+        packet = Packet(own.ip, group)
+        to = Hop(hop.by, replace(hop.to, mac=mac or group_mac(group)))
+        there = Fate(Outcome.DELIVERED, network.host, packet, to)
+        kind = replace(SINK, answer=False)
+        special = Special.BROADCAST if mac else Special.MULTICAST
+        yield from_fate(world, about, network.host, to, packet, kind, there, special, returns=False)
+
+
+def _to_nowhere(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
+    """Yield what becomes of a flow to an address that no route leads to, and of a TTL that is spent."""
+    about = label(network, "nowhere", "what its host has no route for is denied like the rest")
+    spent = label(network, "spent-ttl", "its host says that a TTL is spent, whatever else it would say")
+    for family in network.families():
+        own = hop.by.address(family)
+        if own is None:
+            continue
+        for target in nowhere(world, family)[-1:]:
+            packet = Packet(own.ip, target)
+            yield from _denied(world, about, hop, packet, ECHO)
+        for machine in outsiders(world, network)[:1]:
+            there = machine.address(family)
+            if there:
+                packet = Packet(own.ip, there.ip, ttl=1)
+                fate = travel(world, packet, hop)
+                if fate.outcome is Outcome.REJECTED:
+                    yield from_fate(world, spent, machine.node, hop, packet, ECHO, fate, Special.TTL)
+
+
+def _denied(world: World, about: Label, hop: Hop, packet: Packet, kind: Kind) -> Iterator[Guarantee]:
+    fate = travel(world, packet, hop)
+    if not fate.unresolved and fate.outcome in (Outcome.REJECTED, Outcome.SILENT):
+        yield from_fate(world, about, hop.to.node, hop, packet, kind, fate, Special.CRAFTED)
