@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
-from vnetlab.modes.promise import CONNECT, ECHO, SINK, UDP, Kind, from_fate, promised
-from vnetlab.modes.scopes import group_mac, label, outsiders, ports_of
+from vnetlab.modes.promise import CONNECT, SINK, UDP, Kind, from_fate, promised
+from vnetlab.modes.scopes import label, outsiders, ports_of
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
 
@@ -36,10 +36,6 @@ NOWHERE: dict[Family, tuple[IPAddress, IPAddress]] = {
 LINK_LOCAL_END = IPv6Address("febf:ffff:ffff:ffff:ffff:ffff:ffff:fffd")
 BEYOND_LINK_LOCAL = IPv6Address("fec0::fffd")
 """The last addresses of fe80::/10 (RFC 4291, 2.5.6), and one behind it."""
-_GROUPS: tuple[tuple[IPAddress, str], ...] = (
-    (IPv4Address("239.255.255.250"), ""),  # RFC 2365; the last eighth of 224.0.0.0/4
-    (IPv4Address("255.255.255.255"), "ff:ff:ff:ff:ff:ff"),
-)
 
 
 def nowhere(world: World, family: Family) -> tuple[IPAddress, ...]:
@@ -75,8 +71,6 @@ def edges(world: World, network: Network) -> Iterator[Guarantee]:
             yield from _outward(world, network, Hop(sender, side), subnet)
             yield from _sources_outside(world, network, side, subnet)
             yield from _vacant(world, network, side, subnet)
-    yield from _to_host(world, network, Hop(sender, side))
-    yield from _to_nowhere(world, network, Hop(sender, side))
 
 
 def _sources_inside(
@@ -94,10 +88,10 @@ def _sources_inside(
     for source in sources:
         if source in world.own_addresses[network.host]:
             continue
-        yield from _one(world, mine, network.host, hop, Packet(source, own), SINK, Special.CRAFTED)
+        yield from one(world, mine, network.host, hop, Packet(source, own), SINK, Special.CRAFTED)
 
 
-def _one(
+def one(
     world: World, about: Label, node: str, hop: Hop, packet: Packet, kind: Kind, special: Special
 ) -> Iterator[Guarantee]:
     guarantee = promised(world, about, node, hop, packet, kind, special)
@@ -113,14 +107,20 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
     """Yield that the last address of the prefix goes where the VM's own goes, and no unprivileged port."""
     about = label(network, "source-edge-outward", "its whole prefix goes where its VMs may go")
     family = family_of(subnet)
-    for machine in outsiders(world, network):
+    for machine in beyond_uplink(world, network):
         target = machine.address(family)
         if target is None:
             continue
         packet = Packet(last(subnet), target.ip)
-        yield from _one(world, about, machine.node, hop, packet, SINK, Special.CRAFTED)
+        yield from one(world, about, machine.node, hop, packet, SINK, Special.CRAFTED)
         yield from _from_low_ports(world, network, hop, machine, target.ip)
         return
+
+
+def beyond_uplink(world: World, network: Network) -> list[Interface]:
+    """Return the machines outside, those on the network's uplink first."""
+    uplink = world.topology.hosts[network.host].nics.get(network.uplink)
+    return sorted(outsiders(world, network), key=lambda m: uplink is None or m.lan != uplink.lan)
 
 
 def _from_low_ports(
@@ -131,7 +131,7 @@ def _from_low_ports(
         return
     about = label(network, "source-port", "it goes out from ports of 1024 and above, whatever the VM's is")
     for kind in (CONNECT, UDP):
-        for guarantee in _one(world, about, machine.node, hop, Packet(own.ip, target), kind, Special.CRAFTED):
+        for guarantee in one(world, about, machine.node, hop, Packet(own.ip, target), kind, Special.CRAFTED):
             yield replace(guarantee, flow=replace(guarantee.flow, source_port=PRIVILEGED_PORT))
 
 
@@ -154,8 +154,18 @@ def _sources_outside(
             if source not in world.own_addresses[network.host] and source not in own.network:
                 packet = Packet(source, own.ip)
                 hop = Hop(machine, near)
-                yield from _one(world, about, network.host, hop, packet, SINK, Special.CRAFTED)
+                yield from one(world, about, network.host, hop, packet, SINK, Special.CRAFTED)
         return
+
+
+def vacant(
+    world: World, about: Label, node: str, hop: Hop, packet: Packet, special: Special = Special.VACANT
+) -> Iterator[Guarantee]:
+    """Yield what becomes of a packet whose destination nobody has."""
+    fate = travel(world, packet, hop)
+    if fate.unresolved:
+        fate = replace(fate, outcome=Outcome.SILENT, error="", error_from=None)
+    yield from_fate(world, about, node, hop, packet, SINK, fate, special)
 
 
 def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
@@ -171,53 +181,11 @@ def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) 
         own = machine.address(family)
         if near is None or own is None or near.nic != network.uplink:
             continue
-        packet = Packet(own.ip, target)
-        fate = travel(world, packet, Hop(machine, near))
-        if fate.unresolved:
-            fate = replace(fate, outcome=Outcome.SILENT, error="", error_from=None)
-        hop = Hop(machine, near)
-        yield from_fate(world, about, network.host, hop, packet, SINK, fate, Special.VACANT)
-        return
-
-
-def _to_host(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
-    """Yield that the host hears the network's broadcasts and groups, as any neighbour would."""
-    about = label(network, "host-hears-link", "its host hears its broadcasts and groups")
-    own = hop.by.address(Family.IPV4)
-    subnets = [s for s in network.subnets if s.version == 4 and s.prefixlen < 31]
-    if own is None:
-        return
-    targets = [*_GROUPS, *((s.broadcast_address, "ff:ff:ff:ff:ff:ff") for s in subnets)]
-    for group, mac in targets:
-        packet = Packet(own.ip, group)
-        to = Hop(hop.by, replace(hop.to, mac=mac or group_mac(group)))
-        there = Fate(Outcome.DELIVERED, network.host, packet, to)
-        kind = replace(SINK, answer=False)
-        special = Special.BROADCAST if mac else Special.MULTICAST
-        yield from_fate(world, about, network.host, to, packet, kind, there, special, returns=False)
-
-
-def _to_nowhere(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
-    """Yield what becomes of a flow to an address that no route leads to, and of a TTL that is spent."""
-    about = label(network, "nowhere", "what its host has no route for is denied like the rest")
-    spent = label(network, "spent-ttl", "its host says that a TTL is spent, whatever else it would say")
-    for family in network.families():
-        own = hop.by.address(family)
-        if own is None:
-            continue
-        for target in nowhere(world, family)[-1:]:
-            packet = Packet(own.ip, target)
-            yield from _denied(world, about, hop, packet, ECHO)
-        for machine in outsiders(world, network)[:1]:
-            there = machine.address(family)
-            if there:
-                packet = Packet(own.ip, there.ip, ttl=1)
-                fate = travel(world, packet, hop)
-                if fate.outcome is Outcome.REJECTED:
-                    yield from_fate(world, spent, machine.node, hop, packet, ECHO, fate, Special.TTL)
-
-
-def _denied(world: World, about: Label, hop: Hop, packet: Packet, kind: Kind) -> Iterator[Guarantee]:
-    fate = travel(world, packet, hop)
-    if not fate.unresolved and fate.outcome in (Outcome.REJECTED, Outcome.SILENT):
-        yield from_fate(world, about, hop.to.node, hop, packet, kind, fate, Special.CRAFTED)
+        yield from vacant(world, about, network.host, Hop(machine, near), Packet(own.ip, target))
+        break
+    for other in world.topology.hosts[network.host].networks.values():
+        sender = next(iter(ports_of(world, other)), None)
+        gate = next((i for i in world.interfaces[network.host] if i.network is other), None)
+        own = sender.address(family) if sender else None
+        if other is not network and sender and gate and own:
+            yield from vacant(world, about, network.host, Hop(sender, gate), Packet(own.ip, target))

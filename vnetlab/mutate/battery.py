@@ -75,9 +75,14 @@ def literals_of(state: State, names: Iterable[str] | None = None) -> Literals:
 
 
 def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
-    """Return the first and last address of each prefix, those beside them, and those in its middle."""
+    """Return the first and last address of each prefix, those beside them, and those in its middle.
+
+    Without the subnet-router anycast addresses of IPv6 (RFC 4291, 2.6.1), to which nothing is promised.
+    """
     found: dict[IPAddress, None] = {}
-    for network in sorted(networks, key=lambda n: (n.version, n)):
+    ordered = sorted(networks, key=lambda n: (n.version, n))
+    anycasts = {n.network_address for n in ordered if n.version == 6 and n.prefixlen < 127}
+    for network in ordered:
         first, last = int(network.network_address), int(network.broadcast_address)
         middle = (first + last) // 2
         low, high = _BOUNDS[network.version]
@@ -85,7 +90,7 @@ def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
         for number in (first - 1, first, first + 1, middle, middle + 1, last - 1, last, last + 1):
             if low <= number < high:
                 found[kind(number)] = None
-    return tuple(found)
+    return tuple(point for point in found if point not in anycasts)
 
 
 class Battery:
@@ -183,7 +188,11 @@ class Battery:
                 for other in domain:
                     if end.node == other.node or other.forwards or end.kind == "host":
                         continue
-                    for target in (*targets[4][:3], *targets[6][:3], *(a.ip for e in domain for a in e.addresses)):
+                    for target in (
+                        *targets[4][:3],
+                        *targets[6][:3],
+                        *(a.ip for e in domain for a in e.addresses),
+                    ):
                         own = end.own(target.version)
                         if own and target not in (own.ip, *(a.ip for a in other.addresses)):
                             flow = _udp(49403, answer=False)

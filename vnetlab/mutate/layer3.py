@@ -25,10 +25,9 @@ _EVERYWHERE = {
     "proxy_arp": ("ipv4", "1", "it answers ARP for whatever it has a route to"),
     "rp_filter": ("ipv4", "1", "reverse path filtering"),
 }
-"""Settings that count for a device as the larger of its own and that of ``all``: all are flipped."""
+"""Settings that count for a device as the larger of its own and that of ``all``: all are flipped.
 
-_OF_ROUTERS = ("proxy_arp", "rp_filter")
-"""Settings that nothing depends on where nothing is forwarded; distributions set the latter everywhere."""
+Proxy ARP needs a router; reverse path filtering is for hosts to do without, others may have it."""
 
 
 def layer3_faults(state: State, chosen: Iterable[Namespace]) -> Iterator[Fault]:
@@ -156,7 +155,7 @@ def _settings(state: State, namespace: Namespace) -> Iterator[Fault]:
         s.key == "net/ipv4/conf/all/forwarding" and s.value == "1" for s in namespace.sysctls
     )
     for name, (family, value, what) in _EVERYWHERE.items():
-        if name in _OF_ROUTERS and not forwards:
+        if (name == "proxy_arp" and not forwards) or (name == "rp_filter" and namespace.kind != "host"):
             continue
         values = {f"net/{family}/conf/{scope}/{name}": value for scope in ("all", *devices)}
         yield _fault(state, fault.SETTING, with_sysctls(namespace, values), name, what)

@@ -18,7 +18,7 @@ from vnetlab.predict.matrix import guests_of, model_of
 from vnetlab.predict.tables import base_chains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.battery import Shot
