@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from vnetlab.state import Link, Namespace, State
 
-SMALL_MTUS = (1280, 600)
-"""The least that IPv6 allows (RFC 8200, 5), and one that only IPv4 does."""
+_LEAST_OF_IPV6 = 1280
+"""Bytes (RFC 8200, 5). Below that the kernel takes IPv6 from a device, which is another fault."""
+SMALL_MTUS = (_LEAST_OF_IPV6, 600)
 
 
 def link_faults(
@@ -56,9 +57,14 @@ def _fault(state: State, kind: str, namespace: Namespace, link: Link, what: str,
     return Fault(text, kind, namespace.name, thing, new)
 
 
+def _has_ipv6(namespace: Namespace, link: Link) -> bool:
+    on = {s.key.split("/")[3] for s in namespace.sysctls if s.key.endswith("/disable_ipv6") and s.value == "0"}
+    return link.name in on or link.master in on
+
+
 def _mtus(state: State, namespace: Namespace, link: Link) -> Iterator[Fault]:
     for mtu in SMALL_MTUS:
-        if mtu >= link.mtu:
+        if mtu >= link.mtu or (mtu < _LEAST_OF_IPV6 and _has_ipv6(namespace, link)):
             continue
         links: dict[str, Link] = {link.name: replace(link, mtu=mtu)}
         if link.master:

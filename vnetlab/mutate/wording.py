@@ -135,6 +135,8 @@ def verdicts(text: str) -> Iterator[Edit]:
 def matches(text: str) -> Iterator[Edit]:
     """Yield the rule with each of its matches negated."""
     for found in _MATCH.finditer(text):
+        if found["key"] == "meta l4proto" and _TRANSLATED.search(text):
+            continue  # nft translates ports of known protocols only
         new = found["key"] + ("" if found["not"] else " !=")
         yield _replaced(text, *found.span(), found[0], new)
     for found in _MISSING.finditer(text):
