@@ -18,7 +18,7 @@ from vnetlab.cli.border import Border
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("plan", "up", "status", "exec", "shell", "predict", "probe", "test", "down", "schema")
+COMMANDS = ("plan", "up", "status", "exec", "shell", "predict", "probe", "mutate", "test", "down", "schema")
 """In the order of use; each is the ``command`` of the module ``vnetlab.cli.cmd_NAME``."""
 
 

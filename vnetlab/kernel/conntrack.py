@@ -11,13 +11,16 @@ import struct
 
 _NETLINK_NETFILTER = 12
 _CT_DELETE = (1 << 8) | 2
-"""NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_DELETE of linux/netfilter/nfnetlink_conntrack.h; of no entry: of all."""
+"""IPCTNL_MSG_CT_DELETE of linux/netfilter/nfnetlink_conntrack.h; naming no entry, it removes all."""
 _REQUEST_WITH_ACK = 0x1 | 0x4
 _ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT)
 
 
 def forget() -> bool:
-    """Remove every entry of the current namespace; False where the kernel does not offer to. Raises OSError."""
+    """Remove every entry of the current namespace; False where the kernel has no such request.
+
+    Raises OSError.
+    """
     message = struct.pack("=IHHIIBBH", 20, _CT_DELETE, _REQUEST_WITH_ACK, 1, 0, socket.AF_UNSPEC, 0, 0)
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:

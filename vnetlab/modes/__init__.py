@@ -14,7 +14,7 @@ from vnetlab.modes.denials import denials, outsiders_to_nowhere
 from vnetlab.modes.edges import edges
 from vnetlab.modes.expectations import expected
 from vnetlab.modes.frame_sizes import full_size
-from vnetlab.modes.host_flows import host_flows, two_lans
+from vnetlab.modes.host_flows import absent_hosts, any_source, host_flows
 from vnetlab.modes.own_ways import own_ways
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
 from vnetlab.modes.relays import advertisements, no_relays, proxies
@@ -55,7 +55,8 @@ PROMISES: dict[Mode, Callable[[World, Network], Iterator[Guarantee]]] = {
 _OF_NODES: tuple[Callable[[World], Iterator[Guarantee]], ...] = (
     own_ways,
     host_flows,
-    two_lans,
+    absent_hosts,
+    any_source,
     no_relays,
     advertisements,
     proxies,

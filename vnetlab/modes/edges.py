@@ -94,11 +94,11 @@ def _sources_inside(
 def one(
     world: World, about: Label, node: str, hop: Hop, packet: Packet, kind: Kind, special: Special
 ) -> Iterator[Guarantee]:
+    """Yield what is promised of one packet; an error about a source not the sender's own is not for it."""
     guarantee = promised(world, about, node, hop, packet, kind, special)
     if guarantee is None:
         return
     if guarantee.expected is Outcome.REJECTED and packet.source not in world.own_addresses[hop.by.node]:
-        # The error goes to whoever has the address, not to who used it.
         guarantee = replace(guarantee, expected=Outcome.SILENT, error_from=None, error_code="")
     yield guarantee
 

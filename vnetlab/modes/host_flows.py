@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Seen, Special
-from vnetlab.modes.edges import beside, beyond_uplink, last
+from vnetlab.modes.edges import beside, beyond_uplink, last, nowhere
+from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, Label, from_fate
 from vnetlab.modes.scopes import label, ports_of
@@ -109,11 +110,14 @@ def _sent(
     return replace(guarantee, flow=flow, seen=seen, answered=answered)
 
 
-def two_lans(world: World) -> Iterator[Guarantee]:
-    """Yield that a host believes a source of one of its LANs on another: reverse paths are not its filter."""
+def any_source(world: World) -> Iterator[Guarantee]:
+    """Yield that a host hears any source on its LANs: reverse paths (RFC 3704) are not what it filters by.
+
+    Asked is under an address that no route leads to, or that its route to leads by another NIC.
+    """
     for host in world.topology.hosts.values():
         about = Label(
-            "node.two-lans", f"{host.name} takes packets by any of its NICs, whatever their way back"
+            "node.any-source", f"{host.name} takes packets by any of its NICs, whatever their way back"
         )
         sides = [i for i in world.interfaces.get(host.name, ()) if i.network is None]
         for near in sides:
@@ -121,10 +125,55 @@ def two_lans(world: World) -> Iterator[Guarantee]:
             far = next((i for i in sides if i.lan != near.lan), None)
             for family in Family:
                 own, there = near.address(family), far.address(family) if far else None
-                if machine and own and there and machine.address(family):
-                    packet = Packet(last(there.network), own.ip)
+                source = last(there.network) if there else next(iter(nowhere(world, family)), None)
+                if machine and own and source and machine.address(family):
+                    packet = Packet(source, own.ip)
                     hop = Hop(machine, near)
                     fate = Fate(Outcome.DELIVERED, host.name, packet, hop)
                     yield from_fate(
                         world, about, host.name, hop, packet, SINK, fate, Special.CRAFTED, returns=False
                     )
+
+
+def absent_hosts(world: World) -> Iterator[Guarantee]:
+    """Yield that a host has no address on an isolated network, neither for itself nor for its LANs.
+
+    Asked is for the first address that no VM there has: the one that a host takes, where it takes one.
+    """
+    for network in world.topology.networks:
+        if world.properties[network.mode].presence or not network.lan.host:
+            continue
+        about = label(network, "host-address-absent", "its host has no address there")
+        taken = {a.ip for i in world.on_lan.get(network.lan, ()) for a in i.addresses}
+        for subnet in network.subnets:
+            free = next((a for a in subnet.hosts() if a not in taken), None)
+            if free is not None and subnet.version == 4:
+                yield from _not_the_host(world, about, network.host, free)
+
+
+def _not_the_host(world: World, about: Label, host: str, address: IPAddress) -> Iterator[Guarantee]:
+    family = family_of(address)
+    for near in world.interfaces[host]:
+        own = near.address(family)
+        if near.network is not None or own is None or world.way(host, address) is not None:
+            continue
+        packet = Packet(own.ip, address)
+        silent = Fate(Outcome.SILENT, host, packet)
+        hop = Hop(near, near)
+        guarantee = from_fate(world, about, host, hop, packet, ECHO, silent, Special.VACANT)
+        yield replace(
+            guarantee, flow=replace(guarantee.flow, source_address=None, out_nic="", next_hop_mac="")
+        )
+        break
+    for near in world.interfaces[host]:
+        machine = next((i for i in world.on_lan[near.lan] if i.node in world.topology.machines), None)
+        own = machine.address(family) if machine else None
+        if near.network is not None or machine is None or own is None:
+            continue
+        packet = Packet(own.ip, address)
+        silent = Fate(Outcome.SILENT, host, packet)
+        fate = travel(world, packet, Hop(machine, near))
+        # Whatever the host says of it, it does not hear it itself.
+        fate = silent if fate.unresolved or fate.outcome is Outcome.DELIVERED else fate
+        yield from_fate(world, about, host, Hop(machine, near), packet, SINK, fate, Special.VACANT)
+        break

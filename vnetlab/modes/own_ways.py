@@ -38,6 +38,7 @@ def own_ways(world: World) -> Iterator[Guarantee]:
 
 
 def is_guest(world: World, node: str) -> bool:
+    """Tell whether a node is a VM behind a tap, whose kernel is none of the lab's."""
     vm = world.topology.vms.get(node)
     return isinstance(vm, Vm) and vm.backend != "namespace"
 
@@ -92,7 +93,7 @@ def _broadcasts(world: World, node: str) -> Iterator[Guarantee]:
     about = Label("node.broadcast", f"{node}'s broadcast reaches its link")
     for own in world.interfaces[node]:
         mine = own.address(Family.IPV4)
-        near = (i for i in world.on_lan[own.lan] if i.node != node and i.node not in world.topology.hosts)
+        near = (i for i in world.on_lan[own.lan] if i.node != node and _hears(world, i))
         isolated = own.port and own.network is not None and own.network.port_isolation
         hearer = next((i for i in near if i.address(Family.IPV4)), None)
         if mine is None or hearer is None or mine.network.prefixlen > 30 or isolated:
@@ -104,6 +105,12 @@ def _broadcasts(world: World, node: str) -> Iterator[Guarantee]:
         yield _by_kernel(
             from_fate(world, about, hearer.node, hop, packet, kind, there, Special.BROADCAST, returns=False)
         )
+
+
+def _hears(world: World, interface: Interface) -> bool:
+    """Tell whether a node is there to hear: a host is not on an isolated network."""
+    network = interface.network
+    return interface.port or network is None or world.properties[network.mode].presence
 
 
 def _spent(world: World, node: str) -> Iterator[Guarantee]:

@@ -11,6 +11,7 @@ from vnetlab.modes.own_ways import is_guest
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import resolution
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
+from vnetlab.modes.rewriting import source_towards
 from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, Host
@@ -43,12 +44,16 @@ def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Ite
     sender = senders[0]
     target = next((i for i in near if i is not sender), None) or _far_away(world, sender, own, family)
     mine, there = sender.address(family), target.address(family) if target else None
-    if target is None or mine is None or there is None or world.way(own.node, there.ip) is None:
-        return  # without a way there, an IPv6 node says so even where it forwards nothing
+    if target is None or mine is None or there is None:
+        return
     packet = Packet(mine.ip, there.ip)
-    silent = Fate(Outcome.SILENT, own.node, packet)
+    fate = Fate(Outcome.SILENT, own.node, packet)
+    if family is Family.IPV6 and world.way(own.node, there.ip) is None:
+        # Without a way there, an IPv6 node says so even where it forwards nothing (`ip6_pkt_discard`).
+        speaker = source_towards(own, mine.ip)
+        fate = Fate(Outcome.REJECTED, own.node, packet, error="no-route", error_from=speaker)
     hop = Hop(sender, own)
-    yield from_fate(world, about, target.node, hop, packet, SINK, silent, Special.CRAFTED)
+    yield from_fate(world, about, target.node, hop, packet, SINK, fate, Special.CRAFTED)
 
 
 def _far_away(world: World, sender: Interface, own: Interface, family: Family) -> Interface | None:

@@ -1,9 +1,10 @@
 """Packets that tell two States apart, far more than any suite promises anything about.
 
-From every NIC as crafted frames to whoever decides there, and from every kernel by its own routes; sources and
-destinations from every node and from the edges of every prefix; every protocol with the ports that rules
+From every NIC as crafted frames to whoever decides there, and from every kernel by its own routes; sources
+and destinations from every node and from the edges of every prefix; every protocol with the ports that rules
 name and their neighbours; fragments, short TTLs, sizes around each MTU, low source ports, link-scope groups,
-ARP and ND for every address, router advertisements.
+ARP and ND for every address, router advertisements. Not to the group of all routers: who forwards shows it
+by forwarding.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ _GROUPS: tuple[IPAddress, ...] = (
     IPv4Address("224.0.0.251"),
     IPv4Address("239.1.2.3"),
     _ALL_NODES,
-    IPv6Address("ff02::2"),
     IPv6Address("ff02::fb"),
     IPv6Address("ff05::1:3"),
 )

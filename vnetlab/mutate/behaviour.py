@@ -44,11 +44,13 @@ def _seen(arrival: Arrival) -> Hashable:
 
 
 def _normal(payload: Packet | Arp) -> Packet | Arp:
-    if not isinstance(payload, Packet):
-        return payload
+    return _normal_packet(payload) if isinstance(payload, Packet) else payload
+
+
+def _normal_packet(payload: Packet) -> Packet:
     if payload.quoted is not None:
         # The TTL in a quote tells whether a rule spoke before or behind routing; nobody else does.
-        return payload._replace(quoted=_normal(payload.quoted._replace(ttl=0)))
+        return payload._replace(quoted=_normal_packet(payload.quoted._replace(ttl=0)))
     if payload.role is Role.REQUEST:
         return payload._replace(source_port=_port(payload.source_port))
     return payload._replace(destination_port=_port(payload.destination_port))

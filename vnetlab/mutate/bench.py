@@ -38,14 +38,22 @@ class Bench:
         with Agent(None, detect.PRELOAD) as scratch:
             if absent := detect.missing(self._whole, scratch):
                 raise FeatureUnavailable(absent)
+        self._before = self._build()
+
+    def _build(self) -> State:
         self._agent = Agent(None, PRELOAD)
         try:
             self._agent.call(apply, plan.build(self._whole))
             self._agent.call(wait_ready, self._whole)
-            self._before = self._agent.call(read, self._nodes)
+            return self._agent.call(read, self._nodes)
         except BaseException:
             self._agent.close()
             raise
+
+    def renew(self) -> None:
+        """Build the lab anew: packets leave what no plan undoes, such as routes from advertisements."""
+        self._agent.close()
+        self._build()
 
     @property
     def state(self) -> State:

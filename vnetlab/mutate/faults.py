@@ -1,7 +1,8 @@
 """Every fault of a lab: the generators together, and who stands for whom.
 
 Rules, chains and hosts are taken one by one. Of VMs whose NICs are ports of the same bridges, and of machines
-on the same segments that forward alike, one stands for all: the seed says which. So does one port of a bridge.
+on the same segments that forward alike, one stands for all: the seed says which. So it is with the ports of
+a bridge.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from vnetlab.mutate import fault
+from vnetlab.mutate.domains import domains_of
 from vnetlab.mutate.fault import Fault, with_namespace
 from vnetlab.mutate.wording import neighbours_of
 from vnetlab.state import Address, Bridge, Neighbour, Sysctl
@@ -33,10 +34,11 @@ Proxy ARP needs a router; reverse path filtering is for hosts to do without, oth
 def layer3_faults(state: State, chosen: Iterable[Namespace]) -> Iterator[Fault]:
     """Yield the faults of the chosen namespaces."""
     taken = {a.address.ip for n in state.namespaces for a in n.addresses}
+    near = _links(state)
     for namespace in chosen:
         yield from _addresses(state, namespace)
         yield from _routes(state, namespace, taken)
-        yield from _neighbours(state, namespace, taken)
+        yield from _neighbours(state, namespace, near)
         yield from _forwarding(state, namespace)
         yield from _settings(state, namespace)
         if namespace.kind == "host":
@@ -106,12 +108,22 @@ def nobody(network: IPNetwork, taken: set[IPAddress]) -> IPAddress | None:
     return next((c for c in candidates if c not in taken), None)
 
 
-def _neighbours(state: State, namespace: Namespace, taken: set[IPAddress]) -> Iterator[Fault]:
+def _links(state: State) -> dict[tuple[str, str], tuple[IPAddress, ...]]:
+    """Return, for each device, the addresses of the others on its link."""
+    return {
+        (end.node, end.device): tuple(a.ip for e in domain if e.node != end.node for a in e.addresses)
+        for domain in domains_of(state, (), {})
+        for end in domain
+    }
+
+
+def _neighbours(
+    state: State, namespace: Namespace, links: dict[tuple[str, str], tuple[IPAddress, ...]]
+) -> Iterator[Fault]:
     """Yield a wrong permanent entry for a next hop, or a neighbour, on each device and family."""
-    own = {a.address.ip for a in namespace.addresses}
     for each in namespace.addresses:
         hops = [r.via for r in namespace.routes if r.device == each.device and r.via in each.address.network]
-        near = [a for a in sorted(taken - own, key=str) if a in each.address.network]
+        near = [a for a in links.get((namespace.name, each.device), ()) if a in each.address.network]
         for hop in [*hops, *near][:1]:
             entry = Neighbour(each.device, hop, STRANGER)
             thing = f"neighbour {hop} on {named(namespace, each.device)}"

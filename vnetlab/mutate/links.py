@@ -58,7 +58,9 @@ def _fault(state: State, kind: str, namespace: Namespace, link: Link, what: str,
 
 
 def _has_ipv6(namespace: Namespace, link: Link) -> bool:
-    on = {s.key.split("/")[3] for s in namespace.sysctls if s.key.endswith("/disable_ipv6") and s.value == "0"}
+    on = {
+        s.key.split("/")[3] for s in namespace.sysctls if s.key.endswith("/disable_ipv6") and s.value == "0"
+    }
     return link.name in on or link.master in on
 
 

@@ -152,7 +152,10 @@ class _Run:
         if not broken:
             verdicts = lab.fly(self._guarantees)
             broken = _broken(verdicts)
-        lab.change(fault.state, lab.state)
+        if fault.object == "accept_ra":
+            lab.renew()
+        else:
+            lab.change(fault.state, lab.state)
         if broken:
             return Result(fault, Fate.KILLED, broken)
         unsure = next((v.reason for v in verdicts if v.kind is VerdictKind.INCONCLUSIVE), "")
@@ -173,7 +176,5 @@ def _few(guarantees: tuple[Guarantee, ...], numbers: tuple[int, ...]) -> tuple[i
     by_promise: dict[str, list[int]] = {}
     for number in numbers:
         by_promise.setdefault(guarantees[number].id, []).append(number)
-    ordered = sorted(
-        ((rank, number) for group in by_promise.values() for rank, number in enumerate(group))
-    )
+    ordered = sorted(((rank, number) for group in by_promise.values() for rank, number in enumerate(group)))
     return tuple(number for _, number in ordered[:FEW])

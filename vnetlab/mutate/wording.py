@@ -46,7 +46,7 @@ def neighbours_of(network: IPNetwork) -> tuple[IPNetwork, ...]:
     if network.prefixlen > 0:
         found.append(network.supernet())
     if network.prefixlen < network.max_prefixlen:
-        found.append(next(iter(network.subnets())))
+        found += list(network.subnets())[:1]
     return tuple(found)
 
 

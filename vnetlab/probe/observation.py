@@ -85,12 +85,13 @@ class Observer:
                 arrivals.append(sighting)
             elif what == What.PASSED and sighting.station == destination:
                 macs.append(sighting.mac)
-            elif what == What.ANSWER:
-                (answers if sighting.station == source else strays).append(sighting)
-            elif sighting.station == source and what == What.RESET:
-                resets.append(sighting)
-            elif sighting.station == source and what == What.ERROR:
-                errors.append(sighting)
+            elif what == What.ANSWER and sighting.station != source:
+                strays.append(sighting)
+            elif sighting.station == source and sighting.addressed:
+                # What was flooded past the sender's NIC, for another MAC, its kernel never got.
+                found = {What.ANSWER: answers, What.RESET: resets, What.ERROR: errors}.get(what)
+                if found is not None:
+                    found.append(sighting)
         adopted = self._adopted.get((number, guarantee.destination), [])
         seen = _relevant(guarantee, arrivals)
         outcome = self._outcome(guarantee, shot, seen, answers, resets, errors, adopted)
