@@ -75,14 +75,9 @@ def literals_of(state: State, names: Iterable[str] | None = None) -> Literals:
 
 
 def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
-    """Return the first and last address of each prefix, those beside them, and those in its middle.
-
-    Without the subnet-router anycast addresses of IPv6 (RFC 4291, 2.6.1), to which nothing is promised.
-    """
+    """Return the first and last address of each prefix, those beside them, and those in its middle."""
     found: dict[IPAddress, None] = {}
-    ordered = sorted(networks, key=lambda n: (n.version, n))
-    anycasts = {n.network_address for n in ordered if n.version == 6 and n.prefixlen < 127}
-    for network in ordered:
+    for network in sorted(networks, key=lambda n: (n.version, n)):
         first, last = int(network.network_address), int(network.broadcast_address)
         middle = (first + last) // 2
         low, high = _BOUNDS[network.version]
@@ -90,7 +85,7 @@ def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
         for number in (first - 1, first, first + 1, middle, middle + 1, last - 1, last, last + 1):
             if low <= number < high:
                 found[kind(number)] = None
-    return tuple(point for point in found if point not in anycasts)
+    return tuple(found)
 
 
 class Battery:
@@ -103,6 +98,10 @@ class Battery:
         self._ends = tuple(end for domain in domains for end in domain)
         self._ports = sorted({p + d for p in ports for d in (-1, 0, 1) if 0 < p + d < 1 << 16})
         self._sizes = sorted({m + d for m in mtus for d in (0, 1)})
+        self._anycasts = {IPv6Address("fe80::")} | {
+            a.network.network_address for end in self._ends for a in end.addresses if a.version == 6
+        }
+        """Addresses of every router (RFC 4291, 2.6.1): who answers to them, nobody promises."""
         self._owned = tuple(dict.fromkeys(a.ip for end in self._ends for a in end.addresses))
 
     def base(self, points: tuple[IPAddress, ...]) -> Iterator[Shot]:
@@ -122,7 +121,8 @@ class Battery:
 
     def of_kinds(self, targets: Iterable[IPAddress], kinds: Iterable[Flow]) -> Iterator[Shot]:
         """Yield these kinds of flow from everywhere, under the sender's own address, to each target."""
-        wanted, flows = tuple(dict.fromkeys(targets)), tuple(kinds)
+        wanted = tuple(t for t in dict.fromkeys(targets) if t not in self._anycasts)
+        flows = tuple(kinds)
         for domain in self._domains:
             for end in domain:
                 for target in wanted:

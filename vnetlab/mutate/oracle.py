@@ -52,6 +52,8 @@ class Opinion:
     """A packet that it changes the way of; None: it is equivalent, as far as the model can tell."""
     unknown: str = ""
     """Why the model cannot tell."""
+    doubtful: tuple[int, ...] = ()
+    """Numbers of guarantees that it cannot tell of, a few of them."""
 
     @property
     def equivalent(self) -> bool:
@@ -101,7 +103,7 @@ class Oracle:
         changes = changes_of(self._state, fault.state)
         broken = self._broken(fault, changes)
         affected = _Affected(self._state, changes, self._recorder)
-        noticed, unknown = self._noticed(broken, affected)
+        noticed, doubtful, unknown = self._noticed(broken, affected)
         if noticed:
             return Opinion(noticed, None)
         shots = (
@@ -118,12 +120,17 @@ class Oracle:
             if is_unknown(after):
                 unknown = unknown or difference(frozenset(), after)
                 continue
-            return Opinion((), Witness(_told(known.shot), difference(known.behaviour, after)))
-        return Opinion((), None, unknown)
+            witness = Witness(_told(known.shot), difference(known.behaviour, after))
+            return Opinion((), witness, unknown, doubtful)
+        return Opinion((), None, unknown, doubtful)
 
-    def _noticed(self, broken: Model, affected: _Affected) -> tuple[tuple[int, ...], str]:
-        """Return guarantees that the fault breaks, of as many different promises as there are."""
+    def _noticed(self, broken: Model, affected: _Affected) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+        """Return guarantees that the fault breaks, of as many different promises as there are.
+
+        And those that the model does not know of, with the first reason.
+        """
         found: dict[str, list[int]] = {}
+        doubtful: list[int] = []
         unknown = ""
         for number, known in enumerate(self._promised):
             guarantee = self._guarantees[number]
@@ -138,11 +145,12 @@ class Oracle:
             )
             if prediction.outcome is None:
                 unknown = unknown or prediction.reason
+                doubtful.append(number)
             elif differences(guarantee, prediction):
                 found.setdefault(guarantee.id, []).append(number)
             if sum(len(each) for each in found.values()) >= ENOUGH:
                 break
-        return tuple(sorted(chain.from_iterable(found.values()))), unknown
+        return tuple(sorted(chain.from_iterable(found.values()))), tuple(doubtful[:ENOUGH]), unknown
 
     def _broken(self, fault: Fault, changes: tuple[Namespace, ...]) -> Model:
         """Return the model of the lab with the fault; what is as before is worked out once for all."""
@@ -200,16 +208,32 @@ def _by_rules(
         return None
     old = {(b.chain.family, b.chain.name): b for b in base_chains(before.tables)}
     new = {(b.chain.family, b.chain.name): b for b in base_chains(after.tables)}
+    moved = _reordered(before, after)
     found: set[tuple[ChainKey, int]] = set()
     for (family, name), base in old.items():
         key = ChainKey(before.name, family, name)
         kept = recorder.passages.get(key, [])
         now = new.get((family, name))
-        if now is None or replace(now.hook, policy="") != replace(base.hook, policy=""):
+        if now is None or (base.hook.name in moved and now.hook.priority != base.hook.priority):
             found |= {(key, number) for number in range(len(kept))}
         elif now.chain != base.chain:
             found |= {(key, number) for number in differing(kept, now.ruleset, now.chain)}
     return frozenset(found)
+
+
+def _reordered(before: Namespace, after: Namespace) -> frozenset[str]:
+    """Return the hooks at which the order of chains, conntrack and translation is not what it was."""
+    was, now = _orders(before), _orders(after)
+    return frozenset(hook for hook in was | now if was.get(hook) != now.get(hook))
+
+
+def _orders(namespace: Namespace) -> dict[str, list[str]]:
+    """Return, by hook, what a packet meets there: chains by name, and the kernel's own steps."""
+    steps: dict[str, list[tuple[int, str]]] = {}
+    for base in base_chains(namespace.tables):
+        own = steps.setdefault(base.hook.name, [(-200, "conntrack"), (-100, "dstnat"), (100, "srcnat")])
+        own.append((base.hook.priority, f"{base.chain.family} {base.chain.name}"))
+    return {hook: [name for _, name in sorted(found)] for hook, found in steps.items()}
 
 
 def _touched(journey: Journey) -> frozenset[str]:

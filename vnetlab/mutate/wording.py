@@ -46,7 +46,7 @@ def neighbours_of(network: IPNetwork) -> tuple[IPNetwork, ...]:
     if network.prefixlen > 0:
         found.append(network.supernet())
     if network.prefixlen < network.max_prefixlen:
-        found += list(network.subnets())[:1]
+        found.append(ip_network((network.network_address, network.prefixlen + 1)))
     return tuple(found)
 
 

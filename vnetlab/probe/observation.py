@@ -79,6 +79,11 @@ class Observer:
         errors: list[Sighting] = []
         strays: list[Sighting] = []
         macs: list[bytes] = []
+        returned: dict[int, list[Sighting]] = {
+            What.ANSWER: answers,
+            What.RESET: resets,
+            What.ERROR: errors,
+        }
         for sighting in self.sightings(number):
             what = sighting.what
             if what == What.REQUEST and sighting.station == destination:
@@ -89,9 +94,7 @@ class Observer:
                 strays.append(sighting)
             elif sighting.station == source and sighting.addressed:
                 # What was flooded past the sender's NIC, for another MAC, its kernel never got.
-                found = {What.ANSWER: answers, What.RESET: resets, What.ERROR: errors}.get(what)
-                if found is not None:
-                    found.append(sighting)
+                returned.get(what, []).append(sighting)
         adopted = self._adopted.get((number, guarantee.destination), [])
         seen = _relevant(guarantee, arrivals)
         outcome = self._outcome(guarantee, shot, seen, answers, resets, errors, adopted)
