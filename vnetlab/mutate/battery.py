@@ -82,7 +82,7 @@ def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
         middle = (first + last) // 2
         low, high = _BOUNDS[network.version]
         kind = type(network.network_address)
-        for number in (first - 1, first, first + 1, middle, middle + 1, last - 1, last, last + 1):
+        for number in (first - 1, first, middle, middle + 1, last, last + 1):
             if low <= number < high:
                 found[kind(number)] = None
     return tuple(found)
@@ -106,7 +106,7 @@ class Battery:
 
     def base(self, points: tuple[IPAddress, ...]) -> Iterator[Shot]:
         """Yield the packets that every fault is put to; ``points`` are the edges of all prefixes."""
-        yield from self.towards((*self._owned, *points))
+        yield from self.towards(points)
         yield from self.of_kinds(self._owned, self._kinds())
         yield from self.under(points)
         yield from self._misdirected()
@@ -114,10 +114,8 @@ class Battery:
         yield from self.resolutions(self._owned)
 
     def towards(self, targets: Iterable[IPAddress]) -> Iterator[Shot]:
-        """Yield echo and UDP from everywhere to each target."""
-        return self.of_kinds(
-            targets, (Flow(Family.IPV4, Protocol.ICMP, _ALL_NODES), _udp(49403, answer=False))
-        )
+        """Yield an echo request from everywhere to each target."""
+        return self.of_kinds(targets, (Flow(Family.IPV4, Protocol.ICMP, _ALL_NODES),))
 
     def of_kinds(self, targets: Iterable[IPAddress], kinds: Iterable[Flow]) -> Iterator[Shot]:
         """Yield these kinds of flow from everywhere, under the sender's own address, to each target."""
@@ -148,7 +146,7 @@ class Battery:
             yield Shot(end.node, crafted)
 
     def under(self, sources: Iterable[IPAddress]) -> Iterator[Shot]:
-        """Yield UDP and echo under each source, from everywhere to everyone who has an address."""
+        """Yield an echo request under each source, from everywhere to hosts, routers and one of each link."""
         targets = self._representative_targets()
         for domain in self._domains:
             for end in domain:
@@ -168,17 +166,7 @@ class Battery:
             yield Shot(end.node, echo)
             return
         for mac in _hearers(domain, end, target):
-            for flow in (echo, replace(_udp(49403, answer=False), family=echo.family)):
-                yield Shot(
-                    end.node,
-                    replace(
-                        flow,
-                        destination_address=target,
-                        source_address=source,
-                        out_nic=end.device,
-                        next_hop_mac=mac,
-                    ),
-                )
+            yield Shot(end.node, replace(echo, out_nic=end.device, next_hop_mac=mac))
 
     def _misdirected(self) -> Iterator[Shot]:
         """Yield frames to nodes that are no routers, for somebody else."""
@@ -230,7 +218,8 @@ class Battery:
         yield _udp(49402)
         yield replace(_tcp(49401), special=Special.UNTRACKED)
         yield replace(_udp(49402), special=Special.FRAGMENTS, size=3000)
-        for ttl in (1, 2, 3):
+        yield _udp(49403, answer=False)
+        for ttl in (1, 2, 3, 64):
             yield Flow(Family.IPV4, Protocol.ICMP, _ALL_NODES, ttl=ttl)
         for size in self._sizes:
             yield replace(_udp(49403, answer=False), size=size)

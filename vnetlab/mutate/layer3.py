@@ -64,9 +64,14 @@ def _addresses(state: State, namespace: Namespace) -> Iterator[Fault]:
                 continue
             changed = (*namespace.addresses[:at], Address(own.device, new), *namespace.addresses[at + 1 :])
             thing = f"address {own.address} of {named(namespace, own.device)}"
-            yield _fault(
-                state, fault.PREFIX, replace(namespace, addresses=changed), thing, f"/{other.prefixlen}"
+            # The kernel takes no route whose next hop is on no link.
+            routes = tuple(
+                r
+                for r in namespace.routes
+                if r.device != own.device or r.via not in own.address.network or r.via in new.network
             )
+            less = replace(namespace, addresses=changed, routes=routes)
+            yield _fault(state, fault.PREFIX, less, thing, f"/{other.prefixlen}")
 
 
 def _overlaps(namespace: Namespace, at: int, network: IPNetwork) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome
-from vnetlab.mutate.battery import Battery, edges, literals_of
+from vnetlab.mutate.battery import Battery, Shot, edges, literals_of
 from vnetlab.mutate.behaviour import behaviour_of, difference, is_unknown
 from vnetlab.mutate.domains import domains_of
 from vnetlab.mutate.fault import changes_of
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnetlab.guarantees import Guarantee
-    from vnetlab.mutate.battery import Shot
     from vnetlab.mutate.behaviour import Behaviour
     from vnetlab.mutate.fault import Fault
+    from vnetlab.mutate.recording import Kept
     from vnetlab.predict.journey import Journey
     from vnetlab.predict.model import Model
     from vnetlab.state import Namespace, State
@@ -84,7 +84,9 @@ class Oracle:
         self._recorder = Recorder()
         self._model = model_of(topology, state, guarantees)
         self._recorder.attach(self._model.world)
-        self._promised = tuple(self._known_flow(g) for g in guarantees)
+        self._promised = tuple(self._know(Shot(g.source, g.flow)) for g in guarantees)
+        # Passages of promised flows come first: most faults are seen by those alone.
+        self._split = {key: len(kept) for key, kept in self._recorder.passages.items()}
         literals = literals_of(state)
         mtus = {link.mtu for n in state.namespaces for link in n.links} | {1280, 600}
         own = {nic.mac: nic.addresses for vm in topology.vms.values() for nic in vm.nics}
@@ -102,10 +104,11 @@ class Oracle:
         """Return what the model says of a fault."""
         changes = changes_of(self._state, fault.state)
         broken = self._broken(fault, changes)
-        affected = _Affected(self._state, changes, self._recorder)
+        affected = _Affected(self._state, changes, self._recorder, self._split, promised=True)
         noticed, doubtful, unknown = self._noticed(broken, affected)
         if noticed:
             return Opinion(noticed, None)
+        affected = _Affected(self._state, changes, self._recorder, self._split, promised=False)
         shots = (
             each
             for each in self._known
@@ -161,11 +164,6 @@ class Oracle:
                 model.world.spaces[name] = space
         return model
 
-    def _known_flow(self, guarantee: Guarantee) -> _Known:
-        from vnetlab.mutate.battery import Shot
-
-        return self._know(Shot(guarantee.source, guarantee.flow))
-
     def _know(self, shot: Shot) -> _Known:
         self._recorder.met = set()
         journey = self._model.send(shot.node, shot.flow)
@@ -185,11 +183,23 @@ class Oracle:
 class _Affected:
     """Tells which packets a fault can make a difference to."""
 
-    def __init__(self, state: State, changes: tuple[Namespace, ...], recorder: Recorder) -> None:
+    def __init__(
+        self,
+        state: State,
+        changes: tuple[Namespace, ...],
+        recorder: Recorder,
+        split: dict[ChainKey, int],
+        *,
+        promised: bool,
+    ) -> None:
+        """Work out which passages are decided otherwise: those of promised flows alone, or all."""
         self._names = {namespace.name for namespace in changes}
         self._met: frozenset[tuple[ChainKey, int]] | None = None
         if len(changes) == 1:
-            self._met = _by_rules(state.namespace(changes[0].name), changes[0], recorder)
+            passages = recorder.passages
+            if promised:
+                passages = {key: kept[: split.get(key, 0)] for key, kept in passages.items()}
+            self._met = _by_rules(state.namespace(changes[0].name), changes[0], passages)
 
     def may_differ(self, met: frozenset[tuple[ChainKey, int]], touched: frozenset[str]) -> bool:
         """Tell whether a packet that met these chains and came by these namespaces may be affected."""
@@ -199,11 +209,9 @@ class _Affected:
 
 
 def _by_rules(
-    before: Namespace, after: Namespace, recorder: Recorder
+    before: Namespace, after: Namespace, passages: dict[ChainKey, list[Kept]]
 ) -> frozenset[tuple[ChainKey, int]] | None:
     """Return the passages that are decided otherwise; None where more than rules changed."""
-    from dataclasses import replace
-
     if replace(before, tables=()) != replace(after, tables=()):
         return None
     old = {(b.chain.family, b.chain.name): b for b in base_chains(before.tables)}
@@ -212,7 +220,7 @@ def _by_rules(
     found: set[tuple[ChainKey, int]] = set()
     for (family, name), base in old.items():
         key = ChainKey(before.name, family, name)
-        kept = recorder.passages.get(key, [])
+        kept = passages.get(key, [])
         now = new.get((family, name))
         if now is None or (base.hook.name in moved and now.hook.priority != base.hook.priority):
             found |= {(key, number) for number in range(len(kept))}

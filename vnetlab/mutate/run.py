@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from vnetlab.errors import UserError, VnetlabError
+from vnetlab.errors import KernelError, UserError, VnetlabError
 from vnetlab.guarantees import VerdictKind
 from vnetlab.modes import guarantees_for
 from vnetlab.mutate.bench import Bench
@@ -151,7 +151,11 @@ class _Run:
             raise
 
     def _in_lab(self, lab: Bench, fault: Fault, opinion: Opinion) -> Result:
-        lab.change(lab.state, fault.state)
+        try:
+            lab.change(lab.state, fault.state)
+        except KernelError as refused:
+            lab.renew()
+            return Result(fault, Fate.SURVIVED, doubt=f"the kernel does not take it: {refused}")
         if not opinion.noticed_by:
             time.sleep(REFILLED)
         chosen = _few(self._guarantees, opinion.noticed_by or opinion.doubtful)
