@@ -53,9 +53,13 @@ def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
 
 
 def last(prefix: IPNetwork) -> IPAddress:
-    """Return the last address of a prefix that a node may have; in IPv4 the very last is a broadcast's."""
+    """Return the last address of a prefix that a node may have.
+
+    The very last is a broadcast's in IPv4; in IPv6 the last 128 are anycasts (RFC 2526, 2).
+    """
+    reserved = {4: 1, 6: 128}[prefix.version] if prefix.num_addresses > 256 or prefix.version == 4 else 0
     end = int(prefix.broadcast_address)
-    return ip_address(end - 1 if prefix.version == 4 and prefix.prefixlen < 31 else end)
+    return ip_address(end - (reserved if prefix.max_prefixlen - prefix.prefixlen > 1 else 0))
 
 
 def edges(world: World, network: Network) -> Iterator[Guarantee]:

@@ -59,8 +59,7 @@ def _targets(world: World, node: str) -> tuple[IPAddress, ...]:
 def _group_addresses(world: World) -> frozenset[IPAddress]:
     """Return the directed broadcasts and router anycasts, which more than one node may have."""
     links = {a.network for found in world.interfaces.values() for i in found for a in i.addresses}
-    ends = ((link.broadcast_address, link.network_address) for link in links)
-    return frozenset(address for pair in ends for address in pair)
+    return frozenset(link.broadcast_address if link.version == 4 else link.network_address for link in links)
 
 
 def _bystander(world: World, source: str, fate: Fate, family: Family) -> str:

@@ -42,11 +42,13 @@ def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Ite
     if own.address(family) is None or not senders:
         return
     sender = senders[0]
-    target = next((i for i in near if i is not sender), None) or _far_away(world, sender, own, family)
+    target = next((i for i in near if i is not sender), None) or _far_away(world, own, family)
     mine, there = sender.address(family), target.address(family) if target else None
     if target is None or mine is None or there is None:
         return
-    packet = Packet(mine.ip, there.ip)
+    # A router would take its own address as a source for a lie, and so hide what comes back to it.
+    source = last(mine.network) if world.is_router(sender.node) else mine.ip
+    packet = Packet(source, there.ip)
     fate = Fate(Outcome.SILENT, own.node, packet)
     if family is Family.IPV6 and world.way(own.node, there.ip) is None:
         # Without a way there, an IPv6 node says so even where it forwards nothing (`ip6_pkt_discard`).
@@ -56,12 +58,13 @@ def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Ite
     yield from_fate(world, about, target.node, hop, packet, SINK, fate, Special.CRAFTED)
 
 
-def _far_away(world: World, sender: Interface, own: Interface, family: Family) -> Interface | None:
-    """Return a host's or machine's interface that neither of two is on a link with."""
+def _far_away(world: World, own: Interface, family: Family) -> Interface | None:
+    """Return a host's or machine's interface that a node is not on a link with."""
+    shared = {i.lan for i in world.interfaces[own.node]}
     for node in (*world.topology.hosts, *world.topology.machines):
         for other in world.interfaces.get(node, ()):
-            shared = {i.lan for near in (sender, own) for i in world.interfaces[near.node]}
-            if other.network is None and other.lan not in shared and other.address(family):
+            routes = world.is_router(node)
+            if other.network is None and not routes and other.lan not in shared and other.address(family):
                 return other
     return None
 
