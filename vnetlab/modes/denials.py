@@ -41,6 +41,7 @@ def denials(world: World, network: Network) -> Iterator[Guarantee]:
             yield from _to_nowhere(world, network, hop, family)
             yield from _beside_the_lan(world, network, hop, family)
             yield from _of_no_connection(world, network, hop, family)
+    yield from _broadcast_elsewhere(world, network, hop)
     yield from _broadcast_from_outside(world, network)
 
 
@@ -128,6 +129,23 @@ def _elsewhere(world: World, network: Network) -> list[Interface]:
     ]
     inside = [port for other in others for port in ports_of(world, other)[:1]]
     return [*inside, *reversed(beyond_uplink(world, network))]
+
+
+def _broadcast_elsewhere(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
+    """Yield that VMs do not reach their host by another network's directed broadcast (RFC 2644).
+
+    In silence: nobody is told about a broadcast (RFC 1122, 3.2.2).
+    """
+    about = label(network, "broadcast-elsewhere", "other networks' directed broadcasts are not for its VMs")
+    own = hop.by.address(Family.IPV4)
+    for other in world.topology.hosts[network.host].networks.values():
+        if other is network or own is None or not world.properties[other.mode].presence:
+            continue
+        for subnet in other.subnets:
+            if subnet.version == 4 and subnet.prefixlen < 31:
+                packet = Packet(own.ip, subnet.broadcast_address)
+                silent = Fate(Outcome.SILENT, network.host, packet)
+                yield from_fate(world, about, network.host, hop, packet, SINK, silent, Special.CRAFTED)
 
 
 def _broadcast_from_outside(world: World, network: Network) -> Iterator[Guarantee]:

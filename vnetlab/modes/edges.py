@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
-from vnetlab.modes.promise import CONNECT, SINK, UDP, Kind, from_fate, promised
+from vnetlab.modes.promise import CONNECT, ECHO, SINK, UDP, Kind, from_fate, promised
 from vnetlab.modes.scopes import label, outsiders, ports_of
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
@@ -116,7 +116,9 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
         if target is None:
             continue
         packet = Packet(last(subnet), target.ip)
-        yield from one(world, about, machine.node, hop, packet, SINK, Special.CRAFTED)
+        # Two kinds: what has ports is translated by a rule of its own.
+        for kind in (SINK, replace(ECHO, answer=False)):
+            yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
         yield from _from_low_ports(world, network, hop, machine, target.ip)
         return
 
@@ -191,5 +193,5 @@ def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) 
         sender = next(iter(ports_of(world, other)), None)
         gate = next((i for i in world.interfaces[network.host] if i.network is other), None)
         own = sender.address(family) if sender else None
-        if other is not network and sender and gate and own:
+        if sender and gate and own:
             yield from vacant(world, about, network.host, Hop(sender, gate), Packet(own.ip, target))

@@ -125,8 +125,8 @@ def proxies(world: World) -> Iterator[Guarantee]:
                 continue
             beyond, far = found
             yield from _not_for(about, asker, far)
+            yield from _not_for(about, asker, replace(beyond, node=far.node))
             if router:
-                yield from _not_for(about, asker, replace(beyond, node=far.node))
                 for family in Family:
                     yield from _vacant_beyond(world, empty, Hop(asker, own), beyond, family)
 

@@ -102,6 +102,10 @@ class Battery:
             a.network.network_address for end in self._ends for a in end.addresses if a.version == 6
         }
         """Addresses of every router (RFC 4291, 2.6.1): who answers to them, nobody promises."""
+        self._no_sources = self._anycasts | {
+            a.network.broadcast_address for end in self._ends for a in end.addresses if a.version == 4
+        }
+        """Nobody may send under one of these (RFC 1122, 3.2.1.3; RFC 4291, 2.6)."""
         self._owned = tuple(dict.fromkeys(a.ip for end in self._ends for a in end.addresses))
 
     def base(self, points: tuple[IPAddress, ...]) -> Iterator[Shot]:
@@ -119,7 +123,12 @@ class Battery:
 
     def of_kinds(self, targets: Iterable[IPAddress], kinds: Iterable[Flow]) -> Iterator[Shot]:
         """Yield these kinds of flow from everywhere, under the sender's own address, to each target."""
-        wanted = tuple(t for t in dict.fromkeys(targets) if t not in self._anycasts)
+        # A link-local address that nobody has is a matter of its link alone.
+        wanted = tuple(
+            t
+            for t in dict.fromkeys(targets)
+            if t not in self._anycasts and not (t.version == 6 and t.is_link_local)
+        )
         flows = tuple(kinds)
         for domain in self._domains:
             for end in domain:
@@ -151,7 +160,7 @@ class Battery:
         for domain in self._domains:
             for end in domain:
                 for source in sources:
-                    if end.own(source.version) is None:
+                    if end.own(source.version) is None or source in self._no_sources:
                         continue
                     for target in targets[source.version]:
                         yield from self._forged(domain, end, source, target)
