@@ -1,4 +1,4 @@
-"""Faults are what they say, none is no fault, and the model tells those that matter from those that do not."""
+"""Faults are what they say, and the model tells those that matter from those that do not."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_every_rule_is_deleted() -> None:
 @pytest.mark.parametrize(
     ("edit", "text", "results"),
     [
-        (wording.prefixes, "ip saddr 10.0.0.0/24 drop", ["ip saddr 10.0.0.0/23 drop", "ip saddr 10.0.0.0/25 drop"]),
+        (wording.prefixes, "ip saddr 10.0.0.0/24 drop", [
+            "ip saddr 10.0.0.0/23 drop", "ip saddr 10.0.0.0/25 drop",
+        ]),
         (wording.prefixes, "ip6 saddr fd00::1 drop", ["ip6 saddr fd00::/127 drop"]),
         (wording.prefixes, "ip daddr { 10.0.0.0/24, 10.0.1.0/24 } drop", [
             "ip daddr { 10.0.0.0/25, 10.0.1.0/24 } drop", "ip daddr { 10.0.0.0/24, 10.0.1.0/25 } drop",
