@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Outcome, Special
+from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, UDP, Kind, from_fate, promised
@@ -73,6 +73,7 @@ def edges(world: World, network: Network) -> Iterator[Guarantee]:
         if own is not None and sender.address(family_of(subnet)):
             yield from _sources_inside(world, network, Hop(sender, side), subnet, own)
             yield from _outward(world, network, Hop(sender, side), subnet)
+            yield from _hairpins(world, network, side, subnet)
             yield from _sources_outside(world, network, side, subnet)
             yield from _vacant(world, network, side, subnet)
 
@@ -121,6 +122,19 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
             yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
         yield from _from_low_ports(world, network, hop, machine, target.ip)
         return
+
+
+def _hairpins(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that forwards are for the whole prefix, used from inside."""
+    about = label(network, "forward-edge", "its forwards are for its whole prefix")
+    uplink = world.topology.hosts[network.host].nics.get(network.uplink)
+    outside = uplink.address(family_of(subnet)) if uplink else None
+    for forward in network.forwards:
+        sender = next((i for i in ports_of(world, network) if i.node != forward.to), None)
+        if sender and outside and sender.address(family_of(subnet)):
+            kind = Kind(Protocol(forward.protocol), forward.port, answer=False)
+            packet = Packet(last(subnet), outside.ip)
+            yield from one(world, about, forward.to, Hop(sender, side), packet, kind, Special.CRAFTED)
 
 
 def beyond_uplink(world: World, network: Network) -> list[Interface]:

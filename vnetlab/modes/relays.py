@@ -14,7 +14,7 @@ from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
 from vnetlab.modes.rewriting import source_towards
 from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, Host
+from vnetlab.topology.model import Family, Host, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,10 @@ def proxies(world: World) -> Iterator[Guarantee]:
     """
     for node, interfaces in world.interfaces.items():
         router = world.is_router(node)
-        if not (router or node in world.topology.hosts):
+        if is_guest(world, node) or len(interfaces) < 2:
             continue
         about = Label("node.no-proxy", f"{node} answers for no address but its own")
+        yield from _vacant_by_routes(world, node, interfaces) if router else ()
         empty = Label("node.vacant", f"{node} knows its links' prefixes whole")
         for own in interfaces:
             asker = _asker(world, own)
@@ -124,11 +125,30 @@ def proxies(world: World) -> Iterator[Guarantee]:
             if asker is None or found is None or found[1].node == asker.node:
                 continue
             beyond, far = found
-            yield from _not_for(about, asker, far)
+            if router or node in world.topology.hosts:
+                yield from _not_for(about, asker, far)
             yield from _not_for(about, asker, replace(beyond, node=far.node))
             if router:
                 for family in Family:
                     yield from _vacant_beyond(world, empty, Hop(asker, own), beyond, family)
+
+
+def _vacant_by_routes(world: World, node: str, interfaces: tuple[Interface, ...]) -> Iterator[Guarantee]:
+    """Yield where a router's routes lead what goes to the last address of each, which nobody has."""
+    about = Label("node.vacant", f"{node} knows the prefixes of its routes whole")
+    taken = frozenset().union(*world.own_addresses.values())
+    for route in world.topology.node(node).routes:
+        target = last(route.prefix)
+        if route.prefix.prefixlen == 0 or target in taken:
+            continue
+        for own in interfaces:
+            near = (i for i in world.on_lan[own.lan] if i.node in world.topology.machines and i.node != node)
+            mine = next((a for a in (i.address(family_of(target)) for i in near) if a), None)
+            asker = world.owner(own.lan, mine.ip) if mine else None
+            witness = next((n for n in world.topology.hosts), "")
+            if asker and mine and witness:
+                yield from vacant(world, about, witness, Hop(asker, own), Packet(mine.ip, target))
+                break
 
 
 def _not_for(about: Label, asker: Interface, far: Interface) -> Iterator[Guarantee]:

@@ -204,6 +204,6 @@ def _holds(match: Match, values: tuple[int | str, ...]) -> bool:
     value = values[0]
     assert isinstance(wanted, int)
     assert isinstance(value, int)
-    if kind in ("has", "has not"):
-        return bool(value & wanted) == (kind == "has")
+    if kind == "has":
+        return bool(value & wanted)
     return _ORDERED[kind](value, wanted)

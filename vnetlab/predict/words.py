@@ -150,9 +150,12 @@ def _presence(words: Words, keys: tuple[Key, ...]) -> Match:
 def _of_bits(
     words: Words, keys: tuple[Key, ...], field_type: FieldType, operator: str, first: Values
 ) -> Match:
-    """Read a list of bits: any of them is enough, as nft compares flags without an operator."""
+    """Read a list of bits: without an operator any of them is enough, with one they are compared whole.
+
+    ``ct state != established,related`` is true of established too (nft makes one `cmp neq` of it).
+    """
     found = {_number(value) for value in first.exact}
-    while words.starts(","):
+    while words.starts(",") or words.starts("|"):
         words.skip(1)
         found |= {_number(v) for v in value_at(words, field_type).exact}
     if words.starts("/"):
@@ -167,8 +170,7 @@ def _of_bits(
     total = 0
     for bit in found:
         total |= bit
-    kind = {"": "has", "!=": "has not"}.get(operator, operator)
-    return Match(keys, kind, ((Values(frozenset({total})),),))
+    return Match(keys, operator or "has", ((Values(frozenset({total})),),))
 
 
 def _bit_list(words: Words, field_type: FieldType) -> list[int]:
