@@ -178,6 +178,7 @@ def outsiders_to_nowhere(world: World) -> Iterator[Guarantee]:
             if own.network is None and asker and asker.node != node:
                 for family in Family:
                     yield from _outsider_to_nowhere(world, about, Hop(asker, own), family)
+                    yield from _outsider_spent(world, Hop(asker, own), family)
 
 
 def _outsider_to_nowhere(world: World, about: Label, hop: Hop, family: Family) -> Iterator[Guarantee]:
@@ -190,6 +191,21 @@ def _outsider_to_nowhere(world: World, about: Label, hop: Hop, family: Family) -
         witness = _unconcerned(world, hop) if world.is_router(hop.to.node) else hop.to.node
         if witness and not fate.unresolved and fate.outcome is not Outcome.DELIVERED:
             yield from_fate(world, about, witness, hop, packet, ECHO, fate, Special.CRAFTED)
+
+
+def _outsider_spent(world: World, hop: Hop, family: Family) -> Iterator[Guarantee]:
+    """Yield that a neighbour hears of a spent TTL, where it is routed at all."""
+    about = Label("node.spent-ttl", f"{hop.to.node} says that a TTL is spent")
+    own = hop.by.address(family)
+    near = (i for i in world.on_lan[hop.by.lan] if i.node not in (hop.by.node, hop.to.node))
+    there = next((a for a in (i.address(family) for i in near) if a), None)
+    if own is None or there is None:
+        return
+    packet = Packet(own.ip, there.ip, ttl=1)
+    fate = travel(world, packet, hop)
+    witness = _unconcerned(world, hop) if world.is_router(hop.to.node) else hop.to.node
+    if witness and fate.outcome is Outcome.REJECTED:
+        yield from_fate(world, about, witness, hop, packet, ECHO, fate, Special.TTL)
 
 
 def _unconcerned(world: World, hop: Hop) -> str:
