@@ -7,10 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Outcome
-from vnetlab.mutate.battery import Battery, Shot, edges, literals_of
+from vnetlab.mutate.battery import Battery, Shot
 from vnetlab.mutate.behaviour import behaviour_of, difference, is_unknown
 from vnetlab.mutate.domains import domains_of
 from vnetlab.mutate.fault import changes_of
+from vnetlab.mutate.literals import edges, literals_of
 from vnetlab.mutate.recording import ChainKey, Recorder, differing
 from vnetlab.mutate.scope import concerns
 from vnetlab.predict.compare import differences
