@@ -74,16 +74,9 @@ class Observer:
         shot = self.flight.shots[number]
         source, destination = self._index[guarantee.source], self._index[guarantee.destination]
         arrivals: list[Sighting] = []
-        answers: list[Sighting] = []
-        resets: list[Sighting] = []
-        errors: list[Sighting] = []
+        answers, resets, errors = _returned(self.sightings(number), source)
         strays: list[Sighting] = []
         macs: list[bytes] = []
-        returned: dict[int, list[Sighting]] = {
-            What.ANSWER: answers,
-            What.RESET: resets,
-            What.ERROR: errors,
-        }
         for sighting in self.sightings(number):
             what = sighting.what
             if what == What.REQUEST and sighting.station == destination:
@@ -92,9 +85,6 @@ class Observer:
                 macs.append(sighting.mac)
             elif what == What.ANSWER and sighting.station != source:
                 strays.append(sighting)
-            elif sighting.station == source and sighting.addressed:
-                # What was flooded past the sender's NIC, for another MAC, its kernel never got.
-                returned.get(what, []).append(sighting)
         adopted = self._adopted.get((number, guarantee.destination), [])
         seen = _relevant(guarantee, arrivals)
         outcome = self._outcome(guarantee, shot, seen, answers, resets, errors, adopted)
@@ -136,6 +126,20 @@ class Observer:
             refused = resets or any(error.icmp == unreachable for error in errors)
             return Outcome.REFUSED if refused and not answers else Outcome.DELIVERED
         return Outcome.REJECTED if errors or resets else Outcome.SILENT
+
+
+def _returned(
+    sightings: Iterable[Sighting], source: int
+) -> tuple[list[Sighting], list[Sighting], list[Sighting]]:
+    """Return the answers, resets and errors that the sender got.
+
+    What was flooded past its NIC, for another MAC, its kernel never got.
+    """
+    found: dict[int, list[Sighting]] = {What.ANSWER: [], What.RESET: [], What.ERROR: []}
+    for sighting in sightings:
+        if sighting.station == source and sighting.addressed:
+            found.get(sighting.what, []).append(sighting)
+    return found[What.ANSWER], found[What.RESET], found[What.ERROR]
 
 
 def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:
