@@ -124,13 +124,8 @@ def _dump(netlink: Netlink, kind: int) -> Iterator[memoryview]:
 
 
 def _is_automatic(address: Address, mac: str) -> bool:
-    """Tell the link-local address that a device makes of its MAC (RFC 4291, appendix A)."""
     own = address.address
-    if own.version == 4 or not own.is_link_local or not mac:
-        return False
-    octets = bytes.fromhex(mac.replace(":", ""))
-    identifier = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
-    return own.packed[8:] == identifier
+    return own.is_link_local and bool(mac) and own.ip == read_messages.automatic_address(mac).ip
 
 
 def _settings(devices: list[str]) -> Iterator[Sysctl]:

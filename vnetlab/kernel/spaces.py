@@ -7,6 +7,7 @@ sees that tmpfs, and nothing has to be removed: the mounts go with the lab's mou
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,25 @@ class Spaces:
             linux.setns(before, linux.CLONE_NEWNET)
             os.close(before)
 
+    def remove(self, name: str) -> None:
+        """Remove a namespace and end every process in it; raises KernelError, NodeNotFound.
+
+        What is in it goes when the kernel has no more use for it, a moment later.
+        """
+        target = self.open(name)
+        inode = os.fstat(target).st_ino
+        os.close(target)
+        file = control.file_name(name)
+        try:
+            while _end_processes(inode):
+                pass
+            linux.unmount(f"{self._path}/{file}")
+            Path(self._path, file).unlink()
+            if file != name:
+                Path(self._path, _LONG_NAMES, file).unlink()
+        except OSError as error:
+            raise KernelError(f"namespace {name}: {error.strerror}") from error
+
     def open(self, name: str) -> int:
         """Return a new descriptor of a namespace; the caller closes it. Raises NodeNotFound."""
         try:
@@ -99,3 +119,25 @@ class Spaces:
 
     def _long_name(self, file: str) -> str:
         return os.fsdecode(Path(self._path, _LONG_NAMES, file).read_bytes())
+
+
+def _end_processes(inode: int) -> bool:
+    """Kill what is in a network namespace; tell whether anything was.
+
+    /proc is that of the machine: it numbers processes as the machine does, but says in ``NSpid`` how each
+    PID namespace down to our own does (proc_pid_status(5)).
+    """
+    found = False
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "ns/net").stat().st_ino != inode:
+                continue
+            status = (process / "status").read_text()
+            if "\nState:\tZ" in status:
+                continue
+            number = int(status.partition("\nNSpid:")[2].splitlines()[0].split()[-1])
+            os.kill(number, signal.SIGKILL)
+            found = True
+        except OSError:  # it ended meanwhile, or is not of the lab
+            continue
+    return found

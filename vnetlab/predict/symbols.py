@@ -6,12 +6,13 @@ says of one is said of the other once names, MACs and addresses are exchanged.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from vnetlab import names
 from vnetlab.guarantees import Protocol
 from vnetlab.items import Item
-from vnetlab.predict.journey import Prediction, Received
+from vnetlab.predict.journey import Prediction
 from vnetlab.predict.packet import address_of, group_mac, link_local, solicited_node
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from vnetlab.guarantees import Flow, Guarantee
     from vnetlab.predict.groups import Groups
+    from vnetlab.predict.journey import Received
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
 
@@ -80,7 +82,7 @@ class Symbols:
         """Return what a prediction about one guarantee says about another one of the same key."""
         old = (*self._own[asked.destination], *self._own[asked.source])
         new = (*self._own[wanted.destination], *self._own[wanted.source])
-        if not old:
+        if not old and asked.flow.source_port == wanted.flow.source_port:
             return prediction
         values = dict(zip(old, new, strict=True))
         texts = _permutation(self._texts(asked), self._texts(wanted))
@@ -143,14 +145,13 @@ def _received(
     if received is None:
         return None
     port = wanted.source_port if received.source_port == asked.source_port else received.source_port
-    return Received(
-        _exchanged(values, received.device),
-        _exchanged(values, received.source_mac),
-        _exchanged(values, received.source_address),
-        _exchanged(values, received.destination_address),
-        port,
-        received.destination_port,
-        received.ttl,
+    return replace(
+        received,
+        device=_exchanged(values, received.device),
+        source_mac=_exchanged(values, received.source_mac),
+        source_address=_exchanged(values, received.source_address),
+        destination_address=_exchanged(values, received.destination_address),
+        source_port=port,
     )
 
 
