@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 Document = dict[str, Any]
 
-MODES = ("bridge", "isolated", "routed", "host-only", "nat")
+MODES = ("nat", "routed", "bridge", "host-only", "isolated")
 PRESENT = ("routed", "host-only", "nat")
 
 
 @st.composite
-def documents(draw: st.DrawFn, max_vms: int = 12, taps: bool = True) -> Document:
+def documents(draw: st.DrawFn, max_vms: int = 20, taps: bool = True) -> Document:
     """Return the elements of a valid topology file."""
-    segments = {f"s{i}": _segment(draw, i) for i in range(draw(st.integers(1, 3)))}
-    hosts = {f"h{i}": _host(draw, i, list(segments)) for i in range(draw(st.integers(1, 3)))}
+    segments = {f"s{i}": _segment(draw, i) for i in range(draw(st.sampled_from([2, 3, 1])))}
+    hosts = {f"h{i}": _host(draw, i, list(segments)) for i in range(draw(st.sampled_from([2, 3, 1])))}
+    counts = _vm_counts(draw, max_vms, len(hosts))
     for index, host in enumerate(hosts.values()):
-        _add_vms(draw, index, host, draw(st.integers(0, max(1, max_vms // len(hosts)))), taps)
+        _add_vms(draw, index, host, counts[index], taps)
         for network in host["networks"].values():
             _add_options(draw, host, network)
     return {
@@ -27,6 +28,13 @@ def documents(draw: st.DrawFn, max_vms: int = 12, taps: bool = True) -> Document
         "hosts": hosts,
         "machines": _machines(draw, list(segments)),
     }
+
+
+def _vm_counts(draw: st.DrawFn, most: int, hosts: int) -> list[int]:
+    """Return how many VMs each host has; left to itself, hypothesis has a taste for none at all."""
+    total = draw(st.sampled_from([*range(most // 4, most + 1), *range(most // 4)]))
+    places = [draw(st.integers(0, hosts - 1)) for _ in range(total)]
+    return [places.count(host) for host in range(hosts)]
 
 
 def _families(draw: st.DrawFn) -> tuple[bool, bool]:
@@ -43,10 +51,11 @@ def _segment(draw: st.DrawFn, index: int) -> Document:
 
 
 def _host(draw: st.DrawFn, index: int, segments: list[str]) -> Document:
-    chosen = draw(st.lists(st.sampled_from(segments), unique=True, min_size=0, max_size=2))
+    fewest = draw(st.sampled_from([1, 1, 1, 0]))
+    chosen = draw(st.lists(st.sampled_from(segments), unique=True, min_size=fewest, max_size=2))
     nics = {f"eth{number}": segment for number, segment in enumerate(chosen)}
     networks: Document = {}
-    for number in range(draw(st.integers(1, 4))):
+    for number in range(draw(st.sampled_from([2, 3, 4, 5, 1]))):
         mode = draw(st.sampled_from(MODES if nics else ("isolated", "host-only")))
         networks[f"n{number}"] = _network(draw, mode, index, number, list(nics))
     return {"nics": nics, "networks": networks, "vms": {}}
@@ -60,9 +69,15 @@ def _network(draw: st.DrawFn, mode: str, host: int, number: int, nics: list[str]
         four, six = _families(draw)
         # Private prefixes may be the same on every host; those of routed networks may not.
         place = host if mode == "routed" else 9
-        network["subnets"] = ([f"10.{place}.{number}.0/24"] if four else []) + (
-            [f"fd00:{place}:{number}::/64"] if six else []
+        chosen = draw(st.sampled_from([("0", ""), ("0", ""), ("254", "fe")]))
+        own, own6 = ("0", "") if mode == "isolated" else chosen  # it has no address of the host
+        network["subnets"] = ([f"10.{place}.{number}.{own}/24"] if four else []) + (
+            [f"fd00:{place}:{number}::{own6}/64"] if six else []
         )
+        if mode == "isolated" and draw(st.integers(0, 4)) == 4:
+            network["subnets"] = []
+        if draw(st.integers(0, 4)) == 4:
+            network["mac"] = f"02:00:5e:00:{host:02x}:{number:02x}"
         if draw(st.integers(0, 4)) == 0:
             network["mtu"] = draw(st.sampled_from([1280, 1400]))
     if draw(st.integers(0, 3)) == 0:
@@ -93,15 +108,14 @@ def _add_options(draw: st.DrawFn, host: Document, network: Document) -> None:
         return
     name = next(n for n, o in host["networks"].items() if o is network)
     vms = [vm for vm, value in host["vms"].items() if name in value["networks"]]
-    forwards = draw(st.booleans())
-    if vms and forwards:
+    if vms and draw(st.integers(0, 2)):
         base = 1000 * (list(host["networks"]).index(name) + 1)
         network["forwards"] = [
             {
                 "protocol": draw(st.sampled_from(["tcp", "udp"])),
                 "port": base + number,
                 "to": draw(st.sampled_from(vms)),
-                "to_port": draw(st.sampled_from([80, 443, base + number])),
+                **({} if (to_port := draw(st.sampled_from([80, 443, 0]))) == 0 else {"to_port": to_port}),
             }
             for number in range(draw(st.integers(1, 2)))
         ]
