@@ -42,7 +42,7 @@ def random_documents(count: int, seed: int) -> list[Document]:
 
     @seeded(seed)
     @settings(
-        max_examples=count + count // 2 + 10,
+        max_examples=count + count // 50 + 10,
         deadline=None,
         database=None,
         phases=[Phase.generate],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-MACHINE = pytest.StashKey[tuple[str, ...]]()
+MACHINE: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,9 +41,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Compare once all is over: with xdist here too, when the last of its processes has ended."""
-    after = state_of_machine()
-    if after != session.config.stash[MACHINE]:
-        changed = sorted(set(after) ^ set(session.config.stash[MACHINE]))
+    before, after = session.config.stash[MACHINE], state_of_machine()
+    if after != before:
+        changed = sorted(set(after) ^ set(before))
         sys.stderr.write(f"\nthe machine is not as before the tests: {changed}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

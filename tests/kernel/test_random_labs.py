@@ -3,6 +3,8 @@
 What the topology promises, what the model says of the compiled State and of the one read back from the
 kernel, and what packets do; and the rules that flows meet in the model are those that the kernel counted.
 
+What earlier labs found is kept in tests/regressions/, each as small as it could be made.
+
 VNETLAB_LABS sets how many labs are tried (200 unless set), VNETLAB_SEED which.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 LABS = int(os.environ.get("VNETLAB_LABS", "200"))
 SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 AT_ONCE = 10
+FOUND = sorted((Path(__file__).parents[1] / "regressions").glob("*.yaml"))
 
 
 @cache
@@ -42,3 +46,12 @@ def test_four_answers_agree(first: int) -> None:
             if found:
                 wrong.append("\n\n".join([json.dumps(document), *found[:5]]))
     assert not wrong, "\n\n\n".join(wrong)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("file", FOUND, ids=lambda path: path.stem)
+def test_what_was_found_before(file: Path) -> None:
+    with Ground() as ground:
+        findings = ground.examine(Topology.load(file))
+    assert findings.verdicts
+    assert disagreements(findings) == []
