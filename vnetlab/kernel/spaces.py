@@ -6,6 +6,7 @@ sees that tmpfs, and nothing has to be removed: the mounts go with the lab's mou
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError, NodeNotFound
-from vnetlab.kernel import control, linux
+from vnetlab.kernel import control, linux, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,20 +39,29 @@ class Spaces:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all namespaces, sorted."""
-        files = [file.name for file in Path(self._path).iterdir() if not file.name.startswith(".")]
+        files = [file.name for file in Path(self._path).iterdir() if self._is_mounted(file)]
         return tuple(sorted(self._long_name(f) if f.startswith("#") else f for f in files))
+
+    def _is_mounted(self, file: Path) -> bool:
+        """Tell a namespace from a file of another use, or one whose making or removal was cut short."""
+        return file.name[0] != "." and file.stat().st_dev != os.fstat(self._root).st_dev
 
     def create(self, name: str) -> None:
         """Make an empty namespace; raises KernelError (also where the name is taken)."""
         file = control.file_name(name)
         target = f"{self._path}/{file}"
         before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        what = f"create namespace {name}"
         try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            if self._is_mounted(Path(target)):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if file != name:
                 self._remember(file, name)
+            writes.begin(what)
             linux.unshare(linux.CLONE_NEWNET)
             linux.mount(_OWN, target, "", linux.MS_BIND)
+            writes.done(what)
         except OSError as error:
             raise KernelError(f"namespace {name}: {error.strerror}") from error
         finally:
@@ -68,9 +78,11 @@ class Spaces:
         os.close(target)
         file = control.file_name(name)
         try:
+            writes.begin(f"remove namespace {name}")
             while _end_processes(inode):
                 pass
             linux.unmount(f"{self._path}/{file}")
+            writes.done(f"remove namespace {name}")
             Path(self._path, file).unlink()
             if file != name:
                 Path(self._path, _LONG_NAMES, file).unlink()
