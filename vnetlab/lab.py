@@ -14,23 +14,26 @@ A lab in a ``with`` ends with its block, and with the process, even one that is 
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.description import Description, decode, describe, hosts_file
-from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
+from vnetlab.errors import FeatureUnavailable, LabExists, LabNotFound, NodeNotFound, UserError
 from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
+from vnetlab.kernel.lock import alone, nobody_is_told
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
+    from vnetlab.converge import Comparison
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 LAB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 LAB_NAME_LENGTH = 200
+_COMING_UP = 0.02
+"""Seconds between two looks at a lab that another process is making."""
 
 
 class Lab:
@@ -94,14 +99,64 @@ class Lab:
         else:
             self.down()
 
-    def up(self) -> None:
-        """Build the lab so that it outlives this process; returns when every address is usable.
+    def up(self, told: Callable[[str], None] | None = None) -> Comparison | None:
+        """Build the lab so that it outlives this process, or make one that is up what this topology says.
 
-        Raises FeatureUnavailable before anything is made, LabExists, and KernelError with
-        everything undone.
+        Returns when every address is usable: what differed, or None where no lab of that name was up.
+        ``told`` is told whom we wait for, as one command at a time changes a lab. Raises FeatureUnavailable
+        before anything is made or changed, and KernelError with everything undone.
         """
-        self._build()
-        self._running().keep(self.description.encode())
+        if self._holder is not None:
+            raise UserError(f"this lab is up already, as {self.name}")
+        while True:
+            try:
+                found = self._converge(told or nobody_is_told)
+            except LabNotFound:
+                with suppress(LabExists):  # somebody else was faster
+                    self._build(keep=True)
+                    return None
+            else:
+                if found is not None:
+                    return found
+            time.sleep(_COMING_UP)
+
+    def compare(self, told: Callable[[str], None] | None = None) -> Comparison:
+        """Return what differs between the lab of that name that is up and what this topology says.
+
+        Changes nothing. Raises LabNotFound.
+        """
+        from vnetlab import converge
+        from vnetlab.kernel.holder import Holder
+
+        with Holder.find_own(self.name) as holder, alone(holder, "vnetlab plan", told or nobody_is_told):
+            return converge.compare(holder, self._desired(), self.topology)
+
+    def drift(self) -> Comparison:
+        """Return what differs between this lab, which is up, and what its topology says."""
+        from vnetlab import converge
+
+        return converge.compare(self._running(), self._desired(), self.topology)
+
+    def _converge(self, told: Callable[[str], None]) -> Comparison | None:
+        """Make a lab that is up what it shall be; None where it is still coming up."""
+        from vnetlab import converge
+        from vnetlab.kernel.holder import Holder
+
+        with ExitStack() as undo:
+            holder = undo.enter_context(Holder.find_own(self.name))
+            with alone(holder, "vnetlab up", told):
+                if not holder.description():
+                    return None
+                found = converge.converge(holder, self._desired(), self.topology)
+            undo.pop_all()
+        self._holder, self._attached = holder, True
+        return found
+
+    @contextmanager
+    def alone(self, command: str, told: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keep other commands from the lab, and wait for those that have it; raises LabNotFound."""
+        with alone(self._running(), command, told or nobody_is_told):
+            yield
 
     def down(self) -> None:
         """End the lab; returns when the kernel has removed all of it, else raises KernelError."""
@@ -182,7 +237,7 @@ class Lab:
 
         return probe(self._running_agent(), self.topology, guarantees)
 
-    def _build(self, *, to_probe: bool = False) -> None:
+    def _build(self, *, to_probe: bool = False, keep: bool = False) -> None:
         from vnetlab.kernel import detect
         from vnetlab.kernel.agent import Agent
         from vnetlab.kernel.holder import Holder
@@ -199,8 +254,11 @@ class Lab:
             undo.callback(holder.end)
             # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
             prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
-            with Agent(holder) as builder:
-                self._apply(builder, state)
+            with alone(holder, "vnetlab up") if keep else nullcontext():
+                with Agent(holder) as builder:
+                    self._apply(builder, state)
+                if keep:
+                    holder.keep(self.description.encode())
             undo.pop_all()
         self._holder, self._agent = holder, prober
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vnetlab.cli.options import print_json
+from vnetlab.cli.options import print_json, progress
 from vnetlab.lab import LAB_NAME_LENGTH, Lab
 from vnetlab.report.summary import Report
 from vnetlab.topology.model import Topology
@@ -43,7 +43,7 @@ def probe_file(file: str, formats: Formats) -> int:
 def probe_lab(name: str | None, formats: Formats) -> int:
     """Probe a lab that is up; returns the exit code."""
     formats.check()
-    with Lab.attach(name) as lab:
+    with Lab.attach(name) as lab, lab.alone("vnetlab probe", progress):
         report = Report(lab.topology, lab.name, lab.probe())
     return show(report, formats)
 

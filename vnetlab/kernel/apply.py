@@ -48,11 +48,13 @@ from vnetlab.plan import (
 from vnetlab.state import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vnetlab.kernel.spaces import Spaces
 
 
-def apply(spaces: Spaces, plan: Plan) -> None:
-    """Do every step in order.
+def apply(spaces: Spaces, plan: Plan, check: Callable[[], None] | None = None) -> None:
+    """Do every step in order, and before each of them ``check``, whose exceptions end it.
 
     Raises KernelError naming the step and the kernel's reason, FeatureUnavailable for a library that is
     missing.
@@ -60,11 +62,15 @@ def apply(spaces: Spaces, plan: Plan) -> None:
     for namespace, steps in groupby(plan.steps, key=lambda step: step.namespace):
         remaining = list(steps)
         while remaining and isinstance(remaining[0], CreateNamespace | RemoveNamespace):
+            if check:
+                check()
             _namespace(spaces, remaining.pop(0))
         if not remaining:
             continue
         with spaces.inside(namespace), Visit(spaces) as visit:
             for step in remaining:
+                if check:
+                    check()
                 visit.do(step)
             visit.flush()
 

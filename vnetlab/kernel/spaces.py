@@ -33,7 +33,8 @@ class Spaces:
         A process in a user namespace could not return to the network namespace it came from; from
         the empty one it can go anywhere and back. Raises OSError.
         """
-        self._root = root
+        self.root = root
+        """Descriptor of the tmpfs."""
         self._path = f"/proc/self/fd/{root}"
         linux.unshare(linux.CLONE_NEWNET)
 
@@ -44,7 +45,7 @@ class Spaces:
 
     def _is_mounted(self, file: Path) -> bool:
         """Tell a namespace from a file of another use, or one whose making or removal was cut short."""
-        return file.name[0] != "." and file.stat().st_dev != os.fstat(self._root).st_dev
+        return file.name[0] != "." and file.stat().st_dev != os.fstat(self.root).st_dev
 
     def create(self, name: str) -> None:
         """Make an empty namespace; raises KernelError (also where the name is taken)."""
@@ -92,7 +93,7 @@ class Spaces:
     def open(self, name: str) -> int:
         """Return a new descriptor of a namespace; the caller closes it. Raises NodeNotFound."""
         try:
-            return os.open(control.file_name(name), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
+            return os.open(control.file_name(name), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.root)
         except FileNotFoundError as error:
             raise NodeNotFound(f"the lab has no namespace {name}") from error
 
@@ -117,10 +118,12 @@ class Spaces:
         file = Path(self._path, _HOSTS)
         mounted = file.exists()
         try:
+            writes.begin("hosts")
             file.write_text(text)
             file.chmod(0o644)
             if not mounted and Path("/etc/hosts").exists():
                 linux.mount(str(file), "/etc/hosts", "", linux.MS_BIND)
+            writes.done("hosts")
         except OSError as error:
             raise KernelError(f"/etc/hosts of the lab: {error.strerror}") from error
 

@@ -82,7 +82,7 @@ def _meaning(rule: NftRule, family: str) -> Hashable:
     parsed = parse_rule(rule.text, family)
     if parsed.unknown:
         return rule.text
-    return tuple(_plain(part) for part in (parsed.matches, parsed.effects, parsed.action))
+    return _plain(replace(parsed, label=""))
 
 
 def _plain(value: Any) -> Hashable:
