@@ -126,7 +126,7 @@ def holder_of(lab: str) -> int:
         "ip address add 10.40.0.99/24 dev eth0",
         "ip route add 203.0.113.0/24 via 192.0.2.1",
         "sysctl -qw net.ipv4.conf.all.forwarding=1",
-        "sh -c 'ip link set $(ls /sys/class/net | grep vp | head -1) nomaster'",
+        "ip link set $(ip -br link | grep -o '^vp[0-9a-f]*' | head -1) nomaster",
     ],
 )
 def test_drift_is_shown_and_mended(lab: str, small: Path, command: str) -> None:

@@ -57,6 +57,7 @@ VM = Namespace(
     addresses=(Address("eth0", ip_interface("10.0.0.1/24")),),
     routes=(StaticRoute(ip_network("0.0.0.0/0"), ip_address("10.0.0.254"), "eth0"),),
 )
+FLOWS = "host: judge live flows anew that the change concerns"
 BASE = lab(HOST, VM)
 
 
@@ -96,6 +97,7 @@ def test_a_node_leaves_after_everything_else() -> None:
     assert steps(BASE, without) == [
         "host: set p1 down",
         "host: change nftables table inet t: remove from forward `accept (to accept)`",
+        FLOWS,
         "host: delete p1",
         "vm: remove network namespace",
     ]
@@ -122,9 +124,11 @@ def test_what_closes_comes_before_the_rules_and_what_opens_after_them() -> None:
         "host: remove address 10.0.0.254/24 from br0",
         "host: set net/ipv4/conf/br0/forwarding=0",
         f"{change}remove from forward `accept (to accept)`",
+        FLOWS,
     ]
     assert steps(closed, BASE) == [
         f"{change}add to forward `accept (to accept)`",
+        FLOWS,
         "host: set net/ipv4/conf/br0/forwarding=1",
         "host: add address 10.0.0.254/24 to br0",
     ]

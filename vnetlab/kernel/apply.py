@@ -13,7 +13,7 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import messages, nftables, read_messages, sysctl, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, sysctl, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
@@ -30,6 +30,7 @@ from vnetlab.plan import (
     CreateVeth,
     DeleteLink,
     DetachPort,
+    EndFlows,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -122,6 +123,11 @@ class Visit:
     def _(self, step: ChangeTables) -> None:
         self.flush()
         nftables.change(step.changes)
+
+    @do.register
+    def _(self, step: EndFlows) -> None:
+        self.flush()
+        conntrack.end_flows(step.concern)
 
     @do.register
     def _(self, step: CreateBridge) -> None:

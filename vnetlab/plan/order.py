@@ -15,13 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan import carried, links, settings, tables
+from vnetlab.plan import carried, flows, links, settings, tables
 from vnetlab.plan.steps import (
     AttachPort,
     ChangeTables,
     CreateNamespace,
     CreateVeth,
     DeleteLink,
+    EndFlows,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -188,6 +189,9 @@ class _Change:
         """Yield the change of the rules, and then of the devices that stay."""
         if self.tables:
             yield ChangeTables(self.name, self.tables)
+            concern = flows.concern(self.tables, self.before, self.after)
+            if concern:
+                yield EndFlows(self.name, concern)
         for link in self.after.links:
             if link.name not in self.kept:
                 continue

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from vnetlab.plan.flows import Concern
     from vnetlab.plan.tables import TableChange
     from vnetlab.state import (
         Address,
@@ -100,6 +101,18 @@ class ChangeTables(Step):
 
     def _what(self) -> str:
         return "; ".join(change.describe() for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class EndFlows(Step):
+    """Have live flows judged again by the rules that have changed."""
+
+    concern: Concern
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return "judge live flows anew that the change concerns"
 
 
 @dataclass(frozen=True, slots=True)
