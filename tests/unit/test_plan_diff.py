@@ -247,6 +247,17 @@ def test_rules_change_in_their_place(before: NftTable, after: NftTable | None, t
     assert transaction((TableChange(before, after),), handles) == text
 
 
+def test_a_rule_with_a_set_is_there_before_the_one_whose_place_it_takes_goes() -> None:
+    old, new = (NftRule(f"tcp dport {{ 22, {port} }} accept", "ports") for port in (80, 81))
+    found = steps(host(tables=(table(old, DROP),)), host(tables=(table(new, DROP),)))
+    change = "host: change nftables table inet t: "
+    assert found == [
+        f"{change}add to forward `{new.text} (ports)`",
+        f"{change}remove from forward `{old.text} (ports)`",
+        FLOWS,
+    ]
+
+
 def test_a_table_with_other_sets_is_replaced_as_a_whole() -> None:
     before = replace(table(ACCEPT), sets=(NftSet("s", "set", "inet_service", ("22",)),))
     (found,) = changes((before,), (table(ACCEPT),))

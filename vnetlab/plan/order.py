@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan import carried, flows, links, settings, tables
+from vnetlab.plan import carried, flows, links, settings, stages, tables
 from vnetlab.plan.steps import (
     AttachPort,
     ChangeTables,
@@ -188,7 +188,10 @@ class _Change:
     def changes(self) -> Iterator[Step]:
         """Yield the change of the rules, and then of the devices that stay."""
         if self.tables:
-            yield ChangeTables(self.name, self.tables)
+            before, proper = stages.staged(self.tables)
+            if before:
+                yield ChangeTables(self.name, before)
+            yield ChangeTables(self.name, proper)
             concern = flows.concern(self.tables, self.before, self.after)
             if concern:
                 yield EndFlows(self.name, concern)
