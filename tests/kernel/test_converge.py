@@ -350,7 +350,7 @@ def test_unchanged_machines_keep_what_they_have(lab_name: str, tmp_path: Path) -
         server = lab["peer"].popen(["python3", "-c", SERVER], stdout=subprocess.PIPE)
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        address = lab["peer"].run(["getent", "hosts", "peer"]).stdout.split()[0]
+        address = lab["peer"].run(["getent", "ahostsv4", "peer"]).stdout.split()[0]
         client = lab["web"].popen(
             ["python3", "-c", CLIENT, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
