@@ -6,13 +6,17 @@ calls has the lab to itself (kernel/lock.py).
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.description import decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, VnetlabError
+from vnetlab.kernel.lock import alone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vnetlab.description import Description
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -49,6 +53,25 @@ def compare(holder: Holder, desired: State, topology: Topology) -> Comparison:
 
     with Agent(holder, PRELOAD) as agent:
         return _compare(agent, _nodes(decode(holder.description()), topology), desired)
+
+
+def change_running(
+    name: str, desired: State, topology: Topology, told: Callable[[str], None]
+) -> tuple[Holder, Comparison] | None:
+    """Make the lab of that name what it shall be; None where it is still coming up.
+
+    Raises LabNotFound where none of that name is up, and as converge() does.
+    """
+    from vnetlab.kernel.holder import Holder
+
+    with ExitStack() as undo:
+        holder = undo.enter_context(Holder.find_own(name))
+        with alone(holder, "vnetlab up", told):
+            if not holder.description():
+                return None
+            found = converge(holder, desired, topology)
+        undo.pop_all()
+    return holder, found
 
 
 def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:

@@ -13,13 +13,12 @@ A lab in a ``with`` ends with its block, and with the process, even one that is 
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vnetlab.checks import checked_choice, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabExists, LabNotFound, NodeNotFound, UserError
 from vnetlab.guarantees import Outcome, Special, Verdict, VerdictKind
@@ -29,7 +28,7 @@ from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import State
 
-LAB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-LAB_NAME_LENGTH = 200
 _COMING_UP = 0.02
 """Seconds between two looks at a lab that another process is making."""
 
@@ -140,16 +137,12 @@ class Lab:
     def _converge(self, told: Callable[[str], None]) -> Comparison | None:
         """Make a lab that is up what it shall be; None where it is still coming up."""
         from vnetlab import converge
-        from vnetlab.kernel.holder import Holder
 
-        with ExitStack() as undo:
-            holder = undo.enter_context(Holder.find_own(self.name))
-            with alone(holder, "vnetlab up", told):
-                if not holder.description():
-                    return None
-                found = converge.converge(holder, self._desired(), self.topology)
-            undo.pop_all()
-        self._holder, self._attached = holder, True
+        changed = converge.change_running(self.name, self._desired(), self.topology, told)
+        if changed is None:
+            return None
+        self._holder, found = changed
+        self._attached = True
         return found
 
     @contextmanager
@@ -189,7 +182,7 @@ class Lab:
         try:
             return self.nodes[name]
         except KeyError:
-            raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
+            raise NodeNotFound(unknown_node(self.name, name, list(self.nodes))) from None
 
     def probe(self) -> tuple[Verdict, ...]:
         """Judge every guarantee of the topology by real packets, in one flight."""
@@ -296,36 +289,12 @@ class Lab:
             agent.__exit__(None, None, None)
 
 
-def checked_name(name: str) -> str:
-    """Return a lab's name; raises UserError for one that no lab can have."""
-    if not LAB_NAME.fullmatch(name):
-        raise UserError(
-            f"lab name {name!r}: use letters, digits and underscores, within it dots and dashes too"
-        )
-    if len(name) > LAB_NAME_LENGTH:
-        raise UserError(f"lab name {name!r}: over {LAB_NAME_LENGTH} characters; give a shorter one")
-    return name
-
-
-def checked_choice(what: str, value: str, choices: Sequence[str]) -> str:
-    """Return the value if it is one of the choices, else raise UserError naming them."""
-    if value not in choices:
-        raise UserError(f"{what} {value!r}: is one of {', '.join(choices)}")
-    return str(value)
-
-
 def _load(path: str | PathLike[str]) -> Topology:
     return Topology.load(Path(path))
 
 
 def _write_hosts(spaces: Spaces, text: str) -> None:
     spaces.write_hosts(text)
-
-
-def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
-    near = get_close_matches(name, nodes, n=1)
-    hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
-    return f"lab {lab} has no node {name}; {hint}"
 
 
 def _controls(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:

@@ -16,22 +16,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.plan import carried, flows, links, settings, stages, tables
-from vnetlab.plan.steps import (
+from vnetlab.plan.device_steps import (
     AttachPort,
-    ChangeTables,
-    CreateNamespace,
     CreateVeth,
     DeleteLink,
-    EndFlows,
     IsolatePort,
     LinkDown,
     LinkUp,
-    LoadTable,
     NameLink,
+    UnnameLink,
+)
+from vnetlab.plan.steps import (
+    ChangeTables,
+    CreateNamespace,
+    EndFlows,
+    LoadTable,
     Plan,
     RemoveNamespace,
     SetSysctls,
-    UnnameLink,
 )
 from vnetlab.state import Namespace, State, Veth
 
