@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +14,13 @@ from sabotage import in_chain, in_namespace, open_door, with_rule, with_sysctl, 
 
 from vnetlab import plan
 from vnetlab.compile import compile_topology
+from vnetlab.kernel import writes
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.read import Node, read
 from vnetlab.kernel.ready import wait_ready
+from vnetlab.lab import Lab
+from vnetlab.plan.wording import in_words_of
 from vnetlab.state import Address, Bridge, Link, Neighbour, NftSet, State, StaticRoute, Veth
 from vnetlab.topology.model import Topology
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
+FILES = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
 HEAD = """
 name: changing
 segments: {lan: {subnets: [192.0.2.0/24, "2001:db8:1::/64"]}}
@@ -301,3 +308,101 @@ def test_modes_change_places(lab: Agent, first: str, second: str) -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_state_changed_by_hand_is_made_and_mended(lab: Agent, name: str) -> None:
     there_and_back(lab, NAT, MUTATIONS[name](NAT), buildable=name not in UNBUILDABLE)
+
+
+def writes_in(agent: Agent, state: State, nodes: tuple[Node, ...]) -> int:
+    """Compare as `up` does, and change what differs; return how many writing calls that made."""
+    before = agent.call(writes.count, None)
+    found = agent.call(read, nodes)
+    agent.call(apply, plan.diff(found, in_words_of(found, state)))
+    return agent.call(writes.count, None) - before
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_a_second_up_makes_no_call_that_writes(lab: Agent, file: Path) -> None:
+    state = compile_topology(Topology.load(file))
+    nodes = tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
+    lab.call(apply, plan.build(state))
+    lab.call(wait_ready, state)
+    assert lab.call(writes.count, None) > len(nodes)
+    assert writes_in(lab, state, nodes) == 0
+
+
+def test_a_second_up_starts_no_change(lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = FILES[0]
+    with Lab(file, lab_name) as first:
+        first._running().keep(first.description.encode())
+        monkeypatch.setattr("vnetlab.kernel.detect.missing", lambda *_: pytest.fail("something was tried"))
+        monkeypatch.setattr("vnetlab.kernel.change.carry_out", lambda *_: pytest.fail("a change was begun"))
+        second = Lab(file, lab_name)
+        found = second.up()
+        second.close()
+    assert found is not None
+    assert found.same
+
+
+def test_unchanged_machines_keep_what_they_have(lab_name: str, tmp_path: Path) -> None:
+    """A process, a TCP connection through the NAT, counters, neighbour entries: all outlive a change."""
+    file = tmp_path / "changing.yaml"
+    file.write_text(HEAD + BODIES["port isolation"].replace(", port_isolation: true", ""))
+    with Lab(file, lab_name) as lab:
+        lab._running().keep(lab.description.encode())
+        server = lab["peer"].popen(["python3", "-c", SERVER], stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        address = lab["peer"].run(["getent", "ahostsv4", "peer"]).stdout.split()[0]
+        client = lab["web"].popen(
+            ["python3", "-c", CLIENT, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stdout.readline() == "one\n"
+        before = neighbours(lab), counters(lab)
+        file.write_text(HEAD + BODIES["a network less"])
+        changed = Lab(file, lab_name)
+        found = changed.up()
+        changed.close()
+        assert found is not None
+        assert found.plan.steps
+        after = neighbours(lab), counters(lab)
+        assert after[0] == before[0]
+        assert all(count >= before[1][rule] for rule, count in after[1].items() if rule in before[1])
+        assert sum(after[1].values()) >= sum(before[1][rule] for rule in after[1] if rule in before[1]) > 0
+        client.stdin.write("\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "two\n"
+        assert client.wait(5) == 0
+        server.wait(5)
+
+
+SERVER = """
+import socket
+listener = socket.create_server(("", 80))
+print("ready", flush=True)
+connection = listener.accept()[0]
+while data := connection.recv(9):
+    connection.sendall(data)
+"""
+CLIENT = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 80))
+connection.settimeout(5)
+for word in ("one", "two"):
+    connection.sendall(word.encode())
+    print(connection.recv(9).decode(), flush=True)
+    word == "one" and input()
+"""
+
+
+def neighbours(lab: Lab) -> set[tuple[str, str]]:
+    shown = lab["web"].run(["ip", "neigh"]).stdout
+    return {(line.split()[0], line.split()[4]) for line in shown.splitlines() if "lladdr" in line}
+
+
+def counters(lab: Lab) -> dict[str, int]:
+    """Return the packets that each rule has counted, by its comment."""
+    shown = lab["hv"].run(["nft", "list", "ruleset"]).stdout
+    return {
+        comment: int(packets)
+        for packets, comment in re.findall(r'counter packets (\d+) .* comment "(.*)"', shown)
+    }

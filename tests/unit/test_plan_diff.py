@@ -57,6 +57,7 @@ VM = Namespace(
     addresses=(Address("eth0", ip_interface("10.0.0.1/24")),),
     routes=(StaticRoute(ip_network("0.0.0.0/0"), ip_address("10.0.0.254"), "eth0"),),
 )
+FLOWS = "host: judge live flows anew that the change concerns"
 BASE = lab(HOST, VM)
 
 
@@ -96,6 +97,7 @@ def test_a_node_leaves_after_everything_else() -> None:
     assert steps(BASE, without) == [
         "host: set p1 down",
         "host: change nftables table inet t: remove from forward `accept (to accept)`",
+        FLOWS,
         "host: delete p1",
         "vm: remove network namespace",
     ]
@@ -122,9 +124,11 @@ def test_what_closes_comes_before_the_rules_and_what_opens_after_them() -> None:
         "host: remove address 10.0.0.254/24 from br0",
         "host: set net/ipv4/conf/br0/forwarding=0",
         f"{change}remove from forward `accept (to accept)`",
+        FLOWS,
     ]
     assert steps(closed, BASE) == [
         f"{change}add to forward `accept (to accept)`",
+        FLOWS,
         "host: set net/ipv4/conf/br0/forwarding=1",
         "host: add address 10.0.0.254/24 to br0",
     ]
@@ -241,6 +245,17 @@ def test_a_port_joins_a_bridge_that_was_made_anew() -> None:
 def test_rules_change_in_their_place(before: NftTable, after: NftTable | None, text: str) -> None:
     handles = {("inet", "t", "forward"): (1, 2, 3)}
     assert transaction((TableChange(before, after),), handles) == text
+
+
+def test_a_rule_with_a_set_is_there_before_the_one_whose_place_it_takes_goes() -> None:
+    old, new = (NftRule(f"tcp dport {{ 22, {port} }} accept", "ports") for port in (80, 81))
+    found = steps(host(tables=(table(old, DROP),)), host(tables=(table(new, DROP),)))
+    change = "host: change nftables table inet t: "
+    assert found == [
+        f"{change}add to forward `{new.text} (ports)`",
+        f"{change}remove from forward `{old.text} (ports)`",
+        FLOWS,
+    ]
 
 
 def test_a_table_with_other_sets_is_replaced_as_a_whole() -> None:

@@ -13,7 +13,7 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import messages, nftables, read_messages, sysctl, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, sysctl, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
@@ -30,6 +30,7 @@ from vnetlab.plan import (
     CreateVeth,
     DeleteLink,
     DetachPort,
+    EndFlows,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -48,11 +49,13 @@ from vnetlab.plan import (
 from vnetlab.state import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vnetlab.kernel.spaces import Spaces
 
 
-def apply(spaces: Spaces, plan: Plan) -> None:
-    """Do every step in order.
+def apply(spaces: Spaces, plan: Plan, check: Callable[[], None] | None = None) -> None:
+    """Do every step in order, and before each of them ``check``, whose exceptions end it.
 
     Raises KernelError naming the step and the kernel's reason, FeatureUnavailable for a library that is
     missing.
@@ -60,11 +63,15 @@ def apply(spaces: Spaces, plan: Plan) -> None:
     for namespace, steps in groupby(plan.steps, key=lambda step: step.namespace):
         remaining = list(steps)
         while remaining and isinstance(remaining[0], CreateNamespace | RemoveNamespace):
+            if check:
+                check()
             _namespace(spaces, remaining.pop(0))
         if not remaining:
             continue
         with spaces.inside(namespace), Visit(spaces) as visit:
             for step in remaining:
+                if check:
+                    check()
                 visit.do(step)
             visit.flush()
 
@@ -116,6 +123,11 @@ class Visit:
     def _(self, step: ChangeTables) -> None:
         self.flush()
         nftables.change(step.changes)
+
+    @do.register
+    def _(self, step: EndFlows) -> None:
+        self.flush()
+        conntrack.end_flows(step.concern)
 
     @do.register
     def _(self, step: CreateBridge) -> None:

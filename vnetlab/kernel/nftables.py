@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
+from vnetlab.kernel import writes
 from vnetlab.plan.tables import transaction
 
 if TYPE_CHECKING:
@@ -90,10 +91,12 @@ def _handles(table: NftTable) -> dict[ChainKey, tuple[int, ...]]:
 
 
 def _commit(text: str, what: str) -> None:
+    writes.begin(what)
     status, _, message = library().cmd(text)
     if status:
         why = (_located(text) or message).strip()
         raise KernelError(f"nftables refused {what}:\n{why}")
+    writes.done(what)
 
 
 def _located(text: str) -> str:
@@ -110,7 +113,10 @@ def _located(text: str) -> str:
 
 def delete(table: NftTable) -> None:
     """Delete one table; raises KernelError."""
-    _run(f"delete table {table.family} {table.name}")
+    text = f"delete table {table.family} {table.name}"
+    writes.begin(text)
+    _run(text)
+    writes.done(text)
 
 
 def ruleset() -> str:

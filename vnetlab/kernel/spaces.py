@@ -6,6 +6,7 @@ sees that tmpfs, and nothing has to be removed: the mounts go with the lab's mou
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError, NodeNotFound
-from vnetlab.kernel import control, linux
+from vnetlab.kernel import control, linux, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,26 +33,36 @@ class Spaces:
         A process in a user namespace could not return to the network namespace it came from; from
         the empty one it can go anywhere and back. Raises OSError.
         """
-        self._root = root
+        self.root = root
+        """Descriptor of the tmpfs."""
         self._path = f"/proc/self/fd/{root}"
         linux.unshare(linux.CLONE_NEWNET)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all namespaces, sorted."""
-        files = [file.name for file in Path(self._path).iterdir() if not file.name.startswith(".")]
+        files = [file.name for file in Path(self._path).iterdir() if self._is_mounted(file)]
         return tuple(sorted(self._long_name(f) if f.startswith("#") else f for f in files))
+
+    def _is_mounted(self, file: Path) -> bool:
+        """Tell a namespace from a file of another use, or one whose making or removal was cut short."""
+        return file.name[0] != "." and file.stat().st_dev != os.fstat(self.root).st_dev
 
     def create(self, name: str) -> None:
         """Make an empty namespace; raises KernelError (also where the name is taken)."""
         file = control.file_name(name)
         target = f"{self._path}/{file}"
         before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        what = f"create namespace {name}"
         try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            if self._is_mounted(Path(target)):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if file != name:
                 self._remember(file, name)
+            writes.begin(what)
             linux.unshare(linux.CLONE_NEWNET)
             linux.mount(_OWN, target, "", linux.MS_BIND)
+            writes.done(what)
         except OSError as error:
             raise KernelError(f"namespace {name}: {error.strerror}") from error
         finally:
@@ -68,9 +79,11 @@ class Spaces:
         os.close(target)
         file = control.file_name(name)
         try:
+            writes.begin(f"remove namespace {name}")
             while _end_processes(inode):
                 pass
             linux.unmount(f"{self._path}/{file}")
+            writes.done(f"remove namespace {name}")
             Path(self._path, file).unlink()
             if file != name:
                 Path(self._path, _LONG_NAMES, file).unlink()
@@ -80,7 +93,7 @@ class Spaces:
     def open(self, name: str) -> int:
         """Return a new descriptor of a namespace; the caller closes it. Raises NodeNotFound."""
         try:
-            return os.open(control.file_name(name), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
+            return os.open(control.file_name(name), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.root)
         except FileNotFoundError as error:
             raise NodeNotFound(f"the lab has no namespace {name}") from error
 
@@ -105,10 +118,12 @@ class Spaces:
         file = Path(self._path, _HOSTS)
         mounted = file.exists()
         try:
+            writes.begin("hosts")
             file.write_text(text)
             file.chmod(0o644)
             if not mounted and Path("/etc/hosts").exists():
                 linux.mount(str(file), "/etc/hosts", "", linux.MS_BIND)
+            writes.done("hosts")
         except OSError as error:
             raise KernelError(f"/etc/hosts of the lab: {error.strerror}") from error
 

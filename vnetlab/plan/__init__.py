@@ -4,8 +4,7 @@
 settings (settings.py), nftables (tables.py) and what devices carry (carried.py).
 """
 
-from vnetlab.plan.order import build, diff
-from vnetlab.plan.steps import (
+from vnetlab.plan.device_steps import (
     AddAddress,
     AddNeighbour,
     AddRoute,
@@ -13,28 +12,32 @@ from vnetlab.plan.steps import (
     ChangeMac,
     ChangeMtu,
     ChangeRoute,
-    ChangeTables,
     CreateBridge,
-    CreateNamespace,
     CreateTap,
     CreateVeth,
     DeleteLink,
     DetachPort,
-    Effect,
     IsolatePort,
     LinkDown,
     LinkUp,
-    LoadTable,
     NameLink,
-    Plan,
     RemoveAddress,
-    RemoveNamespace,
     RemoveNeighbour,
     RemoveRoute,
-    SetSysctls,
-    Step,
     UnisolatePort,
     UnnameLink,
+)
+from vnetlab.plan.order import build, diff
+from vnetlab.plan.steps import (
+    ChangeTables,
+    CreateNamespace,
+    Effect,
+    EndFlows,
+    LoadTable,
+    Plan,
+    RemoveNamespace,
+    SetSysctls,
+    Step,
 )
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "DeleteLink",
     "DetachPort",
     "Effect",
+    "EndFlows",
     "IsolatePort",
     "LinkDown",
     "LinkUp",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vnetlab.plan.steps import (
+from vnetlab.plan.device_steps import (
     AddAddress,
     AddNeighbour,
     AddRoute,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan.steps import (
+from vnetlab.plan.device_steps import (
     AttachPort,
     ChangeMac,
     ChangeMtu,

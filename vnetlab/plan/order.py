@@ -15,22 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan import carried, links, settings, tables
-from vnetlab.plan.steps import (
+from vnetlab.plan import carried, flows, links, settings, stages, tables
+from vnetlab.plan.device_steps import (
     AttachPort,
-    ChangeTables,
-    CreateNamespace,
     CreateVeth,
     DeleteLink,
     IsolatePort,
     LinkDown,
     LinkUp,
-    LoadTable,
     NameLink,
+    UnnameLink,
+)
+from vnetlab.plan.steps import (
+    ChangeTables,
+    CreateNamespace,
+    EndFlows,
+    LoadTable,
     Plan,
     RemoveNamespace,
     SetSysctls,
-    UnnameLink,
 )
 from vnetlab.state import Namespace, State, Veth
 
@@ -187,7 +190,13 @@ class _Change:
     def changes(self) -> Iterator[Step]:
         """Yield the change of the rules, and then of the devices that stay."""
         if self.tables:
-            yield ChangeTables(self.name, self.tables)
+            before, proper = stages.staged(self.tables)
+            if before:
+                yield ChangeTables(self.name, before)
+            yield ChangeTables(self.name, proper)
+            concern = flows.concern(self.tables, self.before, self.after)
+            if concern:
+                yield EndFlows(self.name, concern)
         for link in self.after.links:
             if link.name not in self.kept:
                 continue

@@ -21,6 +21,8 @@ _SPREADING = (
     "net/ipv6/conf/all/forwarding",
     "net/ipv6/conf/all/disable_ipv6",
 )
+_ALSO = {"net/ipv4/conf/all/accept_redirects": "net/ipv4/conf/all/forwarding"}
+"""What the kernel writes too where it writes another value to that key."""
 _CLOSING = (("/forwarding", "0"), ("/disable_ipv6", "1"))
 
 
@@ -92,7 +94,8 @@ def _default(key: str, desired: dict[str, str]) -> str | None:
 
 
 def _spreading(key: str) -> str:
-    return key.replace(f"/{device_of(key)}/", "/all/", 1)
+    """Return the key whose writing writes this one too."""
+    return _ALSO.get(key) or key.replace(f"/{device_of(key)}/", "/all/", 1)
 
 
 def closing(sysctls: Iterable[Sysctl]) -> tuple[Sysctl, ...]:
