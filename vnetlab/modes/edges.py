@@ -19,7 +19,7 @@ from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from vnetlab.modes.promise import Label
     from vnetlab.modes.world import Interface, World
@@ -52,14 +52,15 @@ def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
     return tuple(kind(n) for n in (before, behind) if low <= n <= high)
 
 
-def last(prefix: IPNetwork) -> IPAddress:
-    """Return the last address of a prefix that a node may have.
+def last(prefix: IPNetwork, taken: Container[IPAddress] = ()) -> IPAddress:
+    """Return the last address of a prefix that a node may have, and that is not taken.
 
     The very last is a broadcast's in IPv4; in IPv6 the last 128 are anycasts (RFC 2526, 2).
     """
     reserved = {4: 1, 6: 128}[prefix.version] if prefix.num_addresses > 256 or prefix.version == 4 else 0
-    end = int(prefix.broadcast_address)
-    return ip_address(end - (reserved if prefix.max_prefixlen - prefix.prefixlen > 1 else 0))
+    end = int(prefix.broadcast_address) - (reserved if prefix.max_prefixlen - prefix.prefixlen > 1 else 0)
+    first = int(prefix.network_address)
+    return next((a for n in range(end, first, -1) if (a := ip_address(n)) not in taken), ip_address(end))
 
 
 def edges(world: World, network: Network) -> Iterator[Guarantee]:
@@ -84,7 +85,11 @@ def _sources_inside(
     """Yield which sources a VM may speak to its host under."""
     family = family_of(subnet)
     mine = label(network, "source-edge", "its VMs are its whole prefix, and no address beside it")
-    sources: list[IPAddress] = [last(subnet), *beside(subnet), *nowhere(world, family)[:1]]
+    sources: list[IPAddress] = [
+        last(subnet, world.own_addresses[network.host]),
+        *beside(subnet),
+        *nowhere(world, family)[:1],
+    ]
     if family is Family.IPV6:
         sources.append(BEYOND_LINK_LOCAL)
         packet = Packet(LINK_LOCAL_END, own)
@@ -116,7 +121,7 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
         target = machine.address(family)
         if target is None:
             continue
-        packet = Packet(last(subnet), target.ip)
+        packet = Packet(last(subnet, world.own_addresses[network.host]), target.ip)
         # Two kinds: what has ports is translated by a rule of its own.
         for kind in (SINK, replace(ECHO, answer=False)):
             yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
@@ -133,7 +138,7 @@ def _hairpins(world: World, network: Network, side: Interface, subnet: IPNetwork
         sender = next((i for i in ports_of(world, network) if i.node != forward.to), None)
         if sender and outside and sender.address(family_of(subnet)):
             kind = Kind(Protocol(forward.protocol), forward.port, answer=False)
-            packet = Packet(last(subnet), outside.ip)
+            packet = Packet(last(subnet, world.own_addresses[network.host]), outside.ip)
             yield from one(world, about, forward.to, Hop(sender, side), packet, kind, Special.CRAFTED)
 
 
@@ -170,7 +175,7 @@ def _sources_outside(
         own = near.address(family) if near else None
         if near is None or own is None:
             continue
-        for source in (last(subnet), *beside(subnet)):
+        for source in (last(subnet, world.own_addresses[network.host]), *beside(subnet)):
             if source not in world.own_addresses[network.host] and source not in own.network:
                 packet = Packet(source, own.ip)
                 hop = Hop(machine, near)
@@ -191,7 +196,7 @@ def vacant(
 def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
     """Yield that an address of the network that nobody has is treated as those that somebody has."""
     about = label(network, "vacant", "an address that nobody has is treated like its neighbours")
-    family, target = family_of(subnet), last(subnet)
+    family, target = family_of(subnet), last(subnet, world.own_addresses[network.host])
     if world.owner(network.lan, target) is not None:
         return
     for machine in outsiders(world, network):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
 
 LOOPBACK = "lo"
+_ON_LINK = 0xFE80 << 48
+"""The upper half of fe80::/64."""
 _LABELS = (
     # RFC 6724, 2.1, as far as the labels differ; longest prefix first.
     (1, 128, 0), (0, 96, 3), (0xFFFF << 32, 96, 4), (0x20010000 << 96, 32, 5), (0x2002 << 112, 16, 2),
@@ -214,7 +216,9 @@ class Fib:
         if self.version == 6 and (is_link_local(address) or address >> 120 == 0xFF):
             if not device:
                 raise Unknown("which of its devices a group is routed by")
-            return device if device in self._usable else ""
+            on_link = address >> 120 == 0xFF or address >> 64 == _ON_LINK
+            # The rest of fe80::/10 is no more on the link than any other address (RFC 4291, 2.5.6).
+            return device if device in self._usable and (on_link or self.way(address, device)) else ""
         way = self.way(address, device if self.version == 6 else "")
         if way is None or (device and way.device != device):
             return ""
