@@ -276,7 +276,7 @@ def test_a_router_advertisement_that_is_believed_is_found(topology: Topology, ag
     assert (believed.kind, believed.observed) == (BROKEN, Outcome.DELIVERED)
 
 
-@pytest.mark.alone  # the flood may overflow the machine's own backlog, which other flights would hold against theirs
+@pytest.mark.alone  # the flood may overflow the machine's backlog, which proves nothing to other flights
 def test_captures_that_overflow_are_noticed() -> None:
     """A flight that does not read between shots loses packets, and then no `no` may hold."""
     topology = Topology.parse(PAIR.format(backend="namespace"), "P-flood.yaml")
