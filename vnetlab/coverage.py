@@ -78,9 +78,10 @@ def disputed(predictions: Iterable[Prediction], exercised: frozenset[Item]) -> t
     Nothing where the model does not know what becomes of some flow: it stops at what it does not know.
     """
     known = list(predictions)
-    if any(prediction.outcome is None for prediction in known):
+    if any(prediction.outcome is None or prediction.after is None for prediction in known):
         return ()
-    met = {item for prediction in known for item in prediction.used if item.kind is ItemKind.RULE}
+    items = frozenset().union(*(p.used for p in known), *(p.after or () for p in known))
+    met = {item for item in items if item.kind is ItemKind.RULE}
     counted = {item for item in exercised if item.kind is ItemKind.RULE}
     return (
         *(f"{item}: met in the model, and its counter did not move" for item in sorted(met - counted)),

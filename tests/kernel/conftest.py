@@ -1,4 +1,9 @@
-"""Checks after every session that the machine is as it was, and finds an ordinary user to test as."""
+"""Shares the tests out, checks that the machine stays as it was, and finds an ordinary user to test as.
+
+With ``-n 2 --dist loadgroup`` each file stays in one process, for what its tests share, but for files and
+tests marked ``spread``. Those marked ``alone`` look at, or strain, what all labs of the machine have in
+common: they have a run of their own, where nothing else runs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import subprocess
 import sys
 import uuid
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +25,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+MACHINE: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not any(item.iter_markers("spread")) and item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[MACHINE] = state_of_machine()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Compare once all is over: with xdist here too, when the last of its processes has ended."""
+    after = state_of_machine()
+    before = session.config.stash.get(MACHINE, after)  # `pytest tests` finds this file when it has begun
+    if after != before:
+        changed = sorted(set(after) ^ set(before))
+        sys.stderr.write(f"\nthe machine is not as before the tests: {changed}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session", autouse=True)
 def session_mark() -> str:
     """Mark the environment, so that every process that the tests start can be told from others'."""
@@ -28,6 +58,7 @@ def session_mark() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_leaks(session_mark: str) -> Iterator[None]:
+    """Check what this process left; others, of xdist, have marks of their own."""
     before = state_of_machine()
     yield
     assert left_behind(session_mark) == []

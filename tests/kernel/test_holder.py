@@ -392,6 +392,7 @@ def test_kill_of_an_ordinary_starter(ordinary_user: list[str], lab_name: str) ->
     assert lab_name not in {info.name for info in labs()}
 
 
+@pytest.mark.alone  # ends within a deadline what the kernel takes apart in one thread for all
 def test_a_thousand_namespaces_end_at_once(holder: Holder) -> None:
     names = tuple(f"n{number}" for number in range(1000))
     with Agent(holder) as agent:

@@ -23,7 +23,9 @@ from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.ready import wait_ready
+from vnetlab.probe.flight import Listener
 from vnetlab.probe.judge import judge
+from vnetlab.probe.listeners import Ears
 from vnetlab.probe.run import probe
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family, Topology
@@ -274,6 +276,7 @@ def test_a_router_advertisement_that_is_believed_is_found(topology: Topology, ag
     assert (believed.kind, believed.observed) == (BROKEN, Outcome.DELIVERED)
 
 
+@pytest.mark.alone  # the flood may overflow the machine's backlog, which proves nothing to other flights
 def test_captures_that_overflow_are_noticed() -> None:
     """A flight that does not read between shots loses packets, and then no `no` may hold."""
     topology = Topology.parse(PAIR.format(backend="namespace"), "P-flood.yaml")
@@ -304,6 +307,14 @@ def fly_without_reading(spaces: Spaces, flight: Any) -> Any:
         return wire.fly(spaces, flight)
     finally:
         wire.CHUNK = before
+
+
+def test_half_open_connections_are_soon_given_up() -> None:
+    """What is sent again and again for half a minute moves counters that no flow of a flight moved."""
+    ears = Ears(Listener("any", "tcp", 0), nonce=1)
+    tries = [sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT) for sock in ears.sockets]
+    ears.close()
+    assert set(tries) == {1}
 
 
 def test_neighbour_tables_do_not_limit_a_flight() -> None:

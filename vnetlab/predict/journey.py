@@ -50,6 +50,8 @@ class Prediction:
     error_code: str = ""
     used: frozenset[Item] = field(default=frozenset(), compare=False, repr=False)
     """What of the lab the flow exercised; no part of what becomes of it."""
+    after: frozenset[Item] | None = field(default=frozenset(), compare=False, repr=False)
+    """What was exercised by what its sender's kernel says to answers; None: the model does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Journey:
     looped: bool
     used: frozenset[Item] = frozenset()
     """Rules, routes, ports and neighbours that anything of the flow went through."""
+    after: frozenset[Item] | None = frozenset()
+    """What the refusals of its answers went through (see Walk.aftermath)."""
 
     def prediction(
         self, destination: str, *, is_host: bool, is_guest: bool = False, any_frame: bool = False
@@ -94,6 +98,7 @@ class Journey:
             address_of(error.version, error.source) if error else None,
             error_name(error.version, error.kind) if error else "",
             self.used,
+            self.after,
         )
 
     def _outcome(

@@ -9,6 +9,7 @@ from vnetlab.predict.packet import (
     ICMP6,
     ROUTER_ADVERTISEMENT,
     SOLICITATION,
+    TCP,
     UDP,
     Packet,
     Role,
@@ -40,6 +41,8 @@ def deliver(walk: Walk, space: Space, device: Device, passage: Passage, *, unica
         neighbour.solicited(walk, space, device, packet, mac)
     elif packet.role is Role.REQUEST and unicast:
         _answer(walk, space, device, passage)
+    elif packet.role is Role.ANSWER and unicast and packet.protocol in (TCP, UDP):
+        walk.unawaited.append((device, passage))
 
 
 def _answer(walk: Walk, space: Space, device: Device, passage: Passage) -> None:
@@ -56,6 +59,20 @@ def _answer(walk: Walk, space: Space, device: Device, passage: Passage) -> None:
         errors.send(walk, device, passage, reply.kind, local=True)
         return
     ip.send(walk, space, reply, device.name if is_link_local(reply.destination) else "")
+
+
+def refuse_answer(walk: Walk, device: Device, passage: Passage) -> None:
+    """Say what a kernel says to an answer that it did not ask for itself. Raises Unknown.
+
+    A reset to a SYN with ACK (RFC 9293, 3.10.7.1; of a port that listens too, 3.10.7.2), port unreachable to
+    a datagram for a port that is closed.
+    """
+    space, packet = passage.space, passage.ip
+    if packet.protocol == TCP:
+        towards = device.name if is_link_local(packet.source) else ""
+        ip.send(walk, space, replies.reset_of(packet), towards)
+    elif ("udp", packet.destination_port) not in walk.world.open_ports(space.name):
+        errors.send(walk, device, passage, replies.PORT_UNREACHABLE[packet.version], local=True)
 
 
 def _ignores_echo(space: Space, packet: Packet) -> bool:

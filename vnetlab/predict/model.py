@@ -92,6 +92,7 @@ class Model:
             tuple(walk.doubts),
             walk.looped,
             frozenset(item for item in walk.used if item is not None),
+            walk.aftermath(),
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:

@@ -94,6 +94,7 @@ class Symbols:
             _exchanged(values, prediction.error_from),
             prediction.error_code,
             frozenset(self._item(item, texts) for item in prediction.used),
+            prediction.after and frozenset(self._item(item, texts) for item in prediction.after),
         )
 
     def _item(self, item: Item, texts: Mapping[str, str]) -> Item:

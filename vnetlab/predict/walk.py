@@ -66,6 +66,8 @@ class Walk:
         self.looped = False
         self.learned: dict[NeighbourKey, str] = {}
         """Namespace, device, version and address of whoever asked a node, with the MAC it asked from."""
+        self.unawaited: list[tuple[Device, Passage]] = []
+        """Answers that reached a namespace: its own kernel has no socket that waits for them."""
         self.used: list[Item | None] = []
         """Rules, routes, ports and neighbours on the way, as often as met; None counts for nothing."""
         self._conntracks: dict[str, Conntrack] = {}
@@ -83,6 +85,24 @@ class Walk:
             except Unknown as why:
                 self.doubt(space, str(why), frame.payload)
         self.looped = True
+
+    def aftermath(self) -> frozenset[Item] | None:
+        """Let kernels refuse the answers that no socket waits for, and return what that goes through.
+
+        The packets of a probe are made by hand: the kernel that they leave from has opened no port for them.
+        None: the model does not know.
+        """
+        from vnetlab.predict.local import refuse_answer
+
+        later = Walk(self.world)
+        later._conntracks = self._conntracks
+        for device, passage in self.unawaited:
+            try:
+                refuse_answer(later, device, passage)
+            except Unknown:
+                return None
+        later.run()
+        return None if later.doubts else frozenset(item for item in later.used if item is not None)
 
     def doubt(self, space: Space, why: str, packet: Packet | Arp) -> None:
         """Write down what the model cannot tell."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 BACKLOG = 4096
 HANG_UP = pack("@ii", 1, 0)
 """`struct linger` of socket(7): close resets the connection, so nothing waits in TIME_WAIT."""
+SYN_ACK_RETRIES = 1
+"""The fewest that TCP_SYNCNT takes (tcp(7); `reqsk_timer_handler` reads it of a listener too). A guest behind
+a tap leaves a connection half open. By default its SYN with ACK is sent again for half a minute, and where
+the guest does not answer ARP any more, a kernel tells itself so once a flight is held up that long.
+"""
 PAYLOAD_BYTES = 64
 ANCILLARY_BYTES = 64
 
@@ -58,6 +63,7 @@ class Ears:
         try:
             sock.bind(("", port))
             if self._tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_ACK_RETRIES)
                 sock.listen(BACKLOG)
             else:
                 enlarge(sock)
