@@ -19,11 +19,11 @@ from random_labs import Document, documents
 
 from vnetlab import plan
 from vnetlab.compile import compile_topology
-from vnetlab.examine import Findings, examine, nodes_of
+from vnetlab.examine import Findings, examine
 from vnetlab.guarantees import VerdictKind
 from vnetlab.kernel import agent, control
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.read import read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
 from vnetlab.probe import PRELOAD

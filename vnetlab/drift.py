@@ -13,7 +13,7 @@ from vnetlab.predict.space import written
 from vnetlab.predict.tables import understood
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from vnetlab.predict.rules import Chain, Rule
     from vnetlab.state import Address, Link, Namespace, NftTable, State
@@ -112,7 +112,7 @@ def _of_tables(wanted: Sequence[NftTable], actual: Sequence[NftTable]) -> Iterat
     yield from (f"has table {family} {name} besides" for family, name in there)
 
 
-def _of_chains(wanted: dict[str, Chain], actual: dict[str, Chain]) -> Iterator[str]:
+def _of_chains(wanted: Mapping[str, Chain], actual: Mapping[str, Chain]) -> Iterator[str]:
     for name, chain in wanted.items():
         found = actual.get(name)
         if found is None:

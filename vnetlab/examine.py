@@ -20,7 +20,7 @@ from vnetlab.cover import cover, with_companions
 from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
 from vnetlab.drift import drift
 from vnetlab.guarantees import Flow, Outcome, Protocol, Special, VerdictKind
-from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.matrix import model_of, predict
@@ -103,6 +103,8 @@ def _covered(
 def control_predictions(topology: Topology, state: State, flight: Flight) -> tuple[Prediction, ...]:
     """Return what the model says of the packets by which hosts show that their own sockets work."""
     shots = [flight.shots[control.shot] for control in flight.controls if control.seen_nic == LOOPBACK]
+    if not shots:
+        return ()
     model = model_of(topology, state, ())
     return tuple(
         model.send(
@@ -136,8 +138,3 @@ def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Gua
         and (guarantee.source in senders or guarantee.destination in receivers)
         and guarantee not in wanted
     )
-
-
-def nodes_of(compiled: State) -> tuple[Node, ...]:
-    """Return the nodes of a lab, as the kernel's reader needs to be told of them."""
-    return tuple(Node(n.name, n.kind) for n in compiled.namespaces if n.kind != "segment")

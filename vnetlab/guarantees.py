@@ -78,6 +78,10 @@ class Special(StrEnum):
     """An outsider claims an address of a private network as its source."""
 
 
+LINK_WIDE = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
+"""Flows to whoever is on the link: no port has to be open for them, and all hear them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One flow: what is sent. Everything in it is known from the topology."""

@@ -11,17 +11,17 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from judged import probe
 
 from vnetlab import names, plan
 from vnetlab.compile import compile_topology
 from vnetlab.guarantees import VerdictKind
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.matrix import predict
-from vnetlab.probe.run import probe
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def run_in(spaces: Spaces, change: Change) -> None:
 def changed(change: Change) -> tuple[tuple[Verdict, ...], tuple[Prediction, ...]]:
     """Return what packets and what the model say of the lab after a change."""
     desired, guarantees = compile_topology(topology()), guarantees_for(topology())
-    nodes = tuple(Node(n.name, n.kind) for n in desired.namespaces if n.kind != "segment")
+    nodes = nodes_of(desired)
     with Agent(None) as agent:
         agent.call(apply, plan.build(desired))
         agent.call(wait_ready, desired)

@@ -13,7 +13,7 @@ from vnetlab import names, plan
 from vnetlab.compile import compile_topology
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.read_tables import tables
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
@@ -75,10 +75,6 @@ def up(state: State) -> Iterator[Agent]:
         yield agent
 
 
-def nodes(state: State) -> tuple[Node, ...]:
-    return tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
-
-
 def rules_by_chain(namespace: Namespace) -> dict[tuple[str, str], list[str]]:
     return {
         (table.family, chain.name): [rule.comment for rule in chain.rules]
@@ -99,7 +95,7 @@ def test_what_is_present_is_what_was_desired(file: Path) -> None:
     topology = Topology.load(file)
     desired = compile_topology(topology)
     for agent in up(desired):
-        present = agent.call(read, nodes(desired))
+        present = agent.call(read, nodes_of(desired))
     assert sorted(n.name for n in present.namespaces) == sorted(n.name for n in desired.namespaces)
     for wanted in desired.namespaces:
         found = present.namespace(wanted.name)
@@ -118,7 +114,7 @@ def test_ends_of_equal_index_are_told_apart() -> None:
     topology = Topology.parse(TWO_HUBS, "X-hubs.yaml")
     desired = compile_topology(topology)
     for agent in up(desired):
-        present = agent.call(read, nodes(desired))
+        present = agent.call(read, nodes_of(desired))
     for name in topology.vms:
         link = present.namespace(name).link("eth0")
         assert isinstance(link, Veth)
@@ -145,13 +141,13 @@ def hubs() -> Iterator[tuple[Agent, State]]:
 def test_what_a_state_has_no_word_for_is_told(hubs: tuple[Agent, State], command: str, told: str) -> None:
     agent, desired = hubs
     agent.call(run_in, ("h1", command.format(port=names.port("a", "eth0"))))
-    (found,) = agent.call(read, nodes(desired)).namespace("h1").beyond
+    (found,) = agent.call(read, nodes_of(desired)).namespace("h1").beyond
     assert told in found
 
 
 def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:
     agent, desired = hubs
-    before: Any = agent.call(read, nodes(desired)).namespace("h1")
+    before: Any = agent.call(read, nodes_of(desired)).namespace("h1")
     port = names.port("a", "eth0")
     commands = (
         f"ip link set {port} down; bridge link set dev {port} isolated on;"
@@ -161,7 +157,7 @@ def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:
         "nft 'table ip x { chain c { type filter hook input priority 5; tcp dport 22 counter drop; }; }'"
     )
     agent.call(run_in, ("h1", commands))
-    after: Any = agent.call(read, nodes(desired)).namespace("h1")
+    after: Any = agent.call(read, nodes_of(desired)).namespace("h1")
     assert (after.link(port).up, after.link(port).isolated) == (False, True)
     assert [str(a.address) for a in set(after.addresses) - set(before.addresses)] == ["10.7.0.1/24"]
     assert [str(r.via) for r in set(after.routes) - set(before.routes)] == ["10.7.0.2"]
@@ -194,7 +190,7 @@ def main() -> None:
     """Read a lab back, for the test above."""
     desired = compile_topology(Topology.parse(TWO_HUBS, "X-user.yaml"))
     for agent in up(desired):
-        present = agent.call(read, nodes(desired))
+        present = agent.call(read, nodes_of(desired))
     same = all(set(present.namespace(n.name).links) == set(n.links) for n in desired.namespaces)
     sys.stdout.write("same\n" if same else "different\n")
 

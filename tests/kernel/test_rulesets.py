@@ -22,7 +22,7 @@ from vnetlab.icmp import error_name
 from vnetlab.kernel import nftables
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.predict.matrix import predict
 from vnetlab.probe.observation import REACHED, Observer
@@ -79,7 +79,7 @@ class Lab:
 
     def __init__(self, agent: Agent, state: State) -> None:
         self._agent = agent
-        self._nodes = tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
+        self._nodes = nodes_of(state)
         self._bare: dict[tuple[Guarantee, int], Fate] = {}
 
     def load(self, file: RulesetFile) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from judged import probe
 
 from vnetlab import names, plan
 from vnetlab.compile import compile_topology
@@ -26,7 +27,6 @@ from vnetlab.kernel.ready import wait_ready
 from vnetlab.probe.flight import Listener
 from vnetlab.probe.judge import judge
 from vnetlab.probe.listeners import Ears
-from vnetlab.probe.run import probe
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family, Topology
 

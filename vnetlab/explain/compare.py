@@ -78,10 +78,6 @@ def _same_spot(event: Event, extra: Event) -> bool:
     return (event.node, event.role, event.what) == (extra.node, extra.role, extra.what)
 
 
-def _both(row: Row) -> tuple[Event, ...]:
-    return tuple(event for event in (row.predicted, row.observed) if event)
-
-
 def _near(event: Event, extra: Event) -> bool:
     return (event.node, event.role) == (extra.node, extra.role)
 

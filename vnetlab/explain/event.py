@@ -80,8 +80,3 @@ def is_of_flow(payload: Packet | Arp) -> bool:
     if not isinstance(payload, Packet):
         return False
     return payload.quoted is None or payload.quoted.role is Role.REQUEST
-
-
-def protocol_name(packet: Packet) -> str:
-    """Return the name of a packet's protocol."""
-    return _NAMES.get(packet.protocol, str(packet.protocol))

@@ -14,7 +14,7 @@ from vnetlab.explain.explanation import Explanation
 from vnetlab.explain.lexicon import Lexicon
 from vnetlab.explain.question import guarantee_of
 from vnetlab.kernel.agent import Agent
-from vnetlab.kernel.read import Node, read
+from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.trace import Hooks
 from vnetlab.modes.world import FIRST_SOURCE_PORT, SOURCE_PORTS
 from vnetlab.predict.tables import base_chains
@@ -39,21 +39,15 @@ def explain_lab(topology: Topology, holder: Holder, words: Words) -> Explanation
     port = FIRST_SOURCE_PORT + secrets.randbelow(SOURCE_PORTS)
     guarantee = guarantee_of(topology, words, port)
     with Agent(holder, PRELOAD) as agent:
-        nodes = tuple(Node(node.name, _kind(topology, node.name)) for node in topology.nodes())
-        present = agent.call(read, nodes)
+        compiled = compile_topology(topology)
+        present = agent.call(read, nodes_of(compiled))
         told = tell_of(topology, guarantee, present, "present")
-        declared = tell_of(topology, guarantee, compile_topology(topology))
+        declared = tell_of(topology, guarantee, compiled)
         order = _order(topology, guarantee, present, (told, declared))
         followed = agent.call(follow, order)
     explanation = Explanation(topology, holder.name, words.destination, guarantee, told, declared)
     observed = _observed(explanation, order, followed)
     return replace(explanation, observed=observed)
-
-
-def _kind(topology: Topology, name: str) -> str:
-    if name in topology.hosts:
-        return "host"
-    return "vm" if name in topology.vms else "machine"
 
 
 def _order(topology: Topology, guarantee: Guarantee, present: State, tellings: tuple[Told, ...]) -> Order:

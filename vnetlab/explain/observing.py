@@ -49,13 +49,6 @@ def _frames(lexicon: Lexicon, followed: Followed) -> Iterator[Event]:
             yield _frame(seen.space, seen)
 
 
-def copies_of(lexicon: Lexicon, followed: Followed) -> Iterator[tuple[str, str]]:
-    """Yield role and node wherever a frame came that its NIC does not take."""
-    for seen in followed.seen:
-        if not seen.outgoing and not seen.addressed and not lexicon.is_port(seen.space, seen.device):
-            yield _ROLES[Sight(seen.sighting.what)].value, seen.space
-
-
 def sent_out(lexicon: Lexicon, followed: Followed) -> Iterator[tuple[str, str, str]]:
     """Yield role, namespace and bridge port of every frame that a switch sent on."""
     for seen in followed.seen:

@@ -55,6 +55,11 @@ class Node:
     """``host``, ``vm`` or ``machine``."""
 
 
+def nodes_of(state: State) -> tuple[Node, ...]:
+    """Return the nodes of a State's lab, as read() has to be told of them."""
+    return tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
+
+
 @dataclass(frozen=True, slots=True)
 class _Contents:
     links: tuple[Found, ...]

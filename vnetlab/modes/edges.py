@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import ECHO, SINK, TCP_PORT, Label, from_fate
-from vnetlab.modes.scopes import label, ports_of
+from vnetlab.modes.scopes import label, link_local, ports_of
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, Mode, family_of
 
@@ -83,11 +83,10 @@ def _lan_address(world: World, host: str, family: Family) -> IPAddress | None:
 
 def _link_local(mac: str, family: Family) -> IPAddress:
     """Return the address that a machine gives itself of its MAC (RFC 3927, 2.1; RFC 4291, appendix A)."""
+    if family is Family.IPV6:
+        return link_local(mac)
     octets = bytes.fromhex(mac.replace(":", ""))
-    if family is Family.IPV4:
-        return IPv4Address(bytes([169, 254, 1 + octets[4] % 254, octets[5]]))
-    identifier = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
-    return IPv6Address(bytes([0xFE, 0x80, *bytes(6)]) + identifier)
+    return IPv4Address(bytes([169, 254, 1 + octets[4] % 254, octets[5]]))
 
 
 def _directed_broadcast(world: World, network: Network) -> Iterator[Guarantee]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab import garbage, names
-from vnetlab.guarantees import Outcome, Protocol, Special
+from vnetlab.guarantees import LINK_WIDE, Outcome, Protocol
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.guest import Exit, Guest
 from vnetlab.predict.mentions import mentions
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, IPNetwork, Topology, Vm
 
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
-_UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
 
 
 def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
@@ -133,7 +132,7 @@ def sockets_for(guarantees: Iterable[Guarantee]) -> tuple[Sockets, ...]:
         flow, node = guarantee.flow, guarantee.destination
         if flow.destination_address.is_multicast:
             groups.setdefault(node, set()).add(_number(flow.destination_address))
-        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in _UNHEARD:
+        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in LINK_WIDE:
             continue
         translated = guarantee.seen.destination_port if guarantee.seen else 0
         refuses = guarantee.expected is Outcome.REFUSED

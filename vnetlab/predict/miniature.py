@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vnetlab import names
-from vnetlab.guarantees import Special
+from vnetlab.guarantees import LINK_WIDE, Special
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.symbols import Symbols
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from vnetlab.predict.groups import Groups
     from vnetlab.state import Link, Namespace
     from vnetlab.topology.model import Topology
-
-
-_HEARD_BY_ALL = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +94,5 @@ def _multiplied(groups: Groups, guarantee: Guarantee, senders: set[str], receive
         if len(senders) > 1:
             return size * (size - 1)
         # One sender: either all others hear him, or the promise is made of one pair.
-        return size - 1 if guarantee.flow.special in _HEARD_BY_ALL and size > 1 else 1
+        return size - 1 if guarantee.flow.special in LINK_WIDE and size > 1 else 1
     return (size if len(senders) > 1 else 1) * (other if len(receivers) > 1 else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab.predict.evaluate import Ruleset
@@ -11,7 +12,7 @@ from vnetlab.predict.parse import parse_rule
 from vnetlab.predict.rules import Chain, Hook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vnetlab.state import NftChain, NftTable
 
@@ -58,8 +59,12 @@ def _of_table(table: NftTable, namespace: str) -> Iterator[Base]:
             yield Base(chain, ruleset)
 
 
-def understood(table: NftTable) -> dict[str, Chain]:
-    """Return the chains of a table by name, their rules as values: texts that mean the same are equal."""
+@lru_cache(maxsize=256)
+def understood(table: NftTable) -> Mapping[str, Chain]:
+    """Return the chains of a table by name, their rules as values: texts that mean the same are equal.
+
+    Model, drift and coverage all ask for the tables of one State: each is read once.
+    """
     defines = dict(table.defines)
     return {chain.name: _chain(table, chain, defines) for chain in table.chains}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
+from vnetlab.guarantees import LINK_WIDE, Guarantee, Outcome, Protocol, Special
 from vnetlab.probe.controls import add_controls, port_stations
 from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station
@@ -26,8 +26,6 @@ QUIET_UNRESOLVED = 3.5
 """A kernel says host-unreachable after three solicitations, one second apart
 (``retrans_time_ms``).
 """
-
-_UNHEARD = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)
 
 
 def plan_flight(topology: Topology, guarantees: tuple[Guarantee, ...]) -> Flight:
@@ -135,7 +133,7 @@ def _listeners(guarantees: tuple[Guarantee, ...]) -> tuple[Listener, ...]:
     closed: set[Listener] = set()
     for guarantee in guarantees:
         flow = guarantee.flow
-        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in _UNHEARD:
+        if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in LINK_WIDE:
             continue
         seen_port = guarantee.seen.destination_port if guarantee.seen else 0
         port = seen_port or flow.destination_port

@@ -1,4 +1,4 @@
-"""Probing, from guarantees to verdicts: plan, fly inside the lab, judge."""
+"""Verdicts by packets alone, for tests that compare them with the model, or lie to the judge."""
 
 from __future__ import annotations
 
