@@ -76,6 +76,8 @@ class Special(StrEnum):
     """A TCP FIN of no connection, which connection tracking calls invalid."""
     ALIEN = "alien-source"
     """An outsider claims an address of a private network as its source."""
+    VACANT = "vacant"
+    """Nobody has the destination. Who asks for it says so after seconds, if at all (RFC 1122, 3.3.2.1)."""
 
 
 LINK_WIDE = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTISEMENT)

@@ -13,25 +13,26 @@ A lab in a ``with`` ends with its block, and with the process, even one that is 
 
 from __future__ import annotations
 
-import re
-from contextlib import ExitStack
-from difflib import get_close_matches
+import time
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vnetlab.checks import checked_choice, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe, hosts_file
-from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
+from vnetlab.errors import FeatureUnavailable, LabExists, LabNotFound, NodeNotFound, UserError
 from vnetlab.guarantees import Outcome, Verdict, VerdictKind
+from vnetlab.kernel.lock import alone, nobody_is_told
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
-from vnetlab.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
 
+    from vnetlab.converge import Comparison
     from vnetlab.examine import Findings
     from vnetlab.explain.explanation import Explanation
     from vnetlab.explain.question import Words
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import State
 
-LAB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-LAB_NAME_LENGTH = 1_000
+_COMING_UP = 0.02
+"""Seconds between two looks at a lab that another process is making."""
 
 
 class Lab:
@@ -98,14 +99,60 @@ class Lab:
         else:
             self.down()
 
-    def up(self) -> None:
-        """Build the lab so that it outlives this process; returns when every address is usable.
+    def up(self, told: Callable[[str], None] | None = None) -> Comparison | None:
+        """Build the lab so that it outlives this process, or make one that is up what this topology says.
 
-        Raises FeatureUnavailable before anything is made, LabExists, and KernelError with
-        everything undone.
+        Returns when every address is usable: what differed, or None where no lab of that name was up.
+        ``told`` is told whom we wait for, as one command at a time changes a lab. Raises FeatureUnavailable
+        before anything is made or changed, and KernelError with everything undone.
         """
-        self._build()
-        self._running().keep(self.description.encode())
+        if self._holder is not None:
+            raise UserError(f"this lab is up already, as {self.name}")
+        while True:
+            try:
+                found = self._converge(told or nobody_is_told)
+            except LabNotFound:
+                with suppress(LabExists):  # somebody else was faster
+                    self._build(keep=True)
+                    return None
+            else:
+                if found is not None:
+                    return found
+            time.sleep(_COMING_UP)
+
+    def compare(self, told: Callable[[str], None] | None = None) -> Comparison:
+        """Return what differs between the lab of that name that is up and what this topology says.
+
+        Changes nothing. Raises LabNotFound.
+        """
+        from vnetlab import converge
+        from vnetlab.kernel.holder import Holder
+
+        with Holder.find_own(self.name) as holder, alone(holder, "vnetlab plan", told or nobody_is_told):
+            return converge.compare(holder, self._desired(), self.topology)
+
+    def drift(self) -> Comparison:
+        """Return what differs between this lab, which is up, and what its topology says."""
+        from vnetlab import converge
+
+        return converge.compare(self._running(), self._desired(), self.topology)
+
+    def _converge(self, told: Callable[[str], None]) -> Comparison | None:
+        """Make a lab that is up what it shall be; None where it is still coming up."""
+        from vnetlab import converge
+
+        changed = converge.change_running(self.name, self._desired(), self.topology, told)
+        if changed is None:
+            return None
+        self._holder, found = changed
+        self._attached = True
+        return found
+
+    @contextmanager
+    def alone(self, command: str, told: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keep other commands from the lab, and wait for those that have it; raises LabNotFound."""
+        with alone(self._running(), command, told or nobody_is_told):
+            yield
 
     def down(self) -> None:
         """End the lab; returns when the kernel has removed all of it, else raises KernelError."""
@@ -138,7 +185,7 @@ class Lab:
         try:
             return self.nodes[name]
         except KeyError:
-            raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
+            raise NodeNotFound(unknown_node(self.name, name, list(self.nodes))) from None
 
     def probe(self, pairs: str = "all") -> tuple[Verdict, ...]:
         """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
@@ -207,7 +254,7 @@ class Lab:
         way = examine.examine_cover if pairs == "cover" else examine.examine
         return way(self._running_agent(), self.topology, compiled, guarantees)
 
-    def _build(self, *, to_probe: bool = False) -> None:
+    def _build(self, *, to_probe: bool = False, keep: bool = False) -> None:
         from vnetlab.kernel import detect
         from vnetlab.kernel.agent import Agent
         from vnetlab.kernel.holder import Holder
@@ -224,8 +271,11 @@ class Lab:
             undo.callback(holder.end)
             # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
             prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
-            with Agent(holder) as builder:
-                self._apply(builder, state)
+            with alone(holder, "vnetlab up") if keep else nullcontext():
+                with Agent(holder) as builder:
+                    self._apply(builder, state)
+                if keep:
+                    holder.keep(self.description.encode())
             undo.pop_all()
         self._holder, self._agent = holder, prober
 
@@ -263,33 +313,9 @@ class Lab:
             agent.__exit__(None, None, None)
 
 
-def checked_name(name: str) -> str:
-    """Return a lab's name; raises UserError for one that no lab can have."""
-    if not LAB_NAME.fullmatch(name):
-        raise UserError(
-            f"lab name {name!r}: use letters, digits and underscores, within it dots and dashes too"
-        )
-    if len(name) > LAB_NAME_LENGTH:
-        raise UserError(f"lab name {name!r}: over {LAB_NAME_LENGTH} characters; give a shorter one")
-    return name
-
-
-def checked_choice(what: str, value: str, choices: Sequence[str]) -> str:
-    """Return the value if it is one of the choices, else raise UserError naming them."""
-    if value not in choices:
-        raise UserError(f"{what} {value!r}: is one of {', '.join(choices)}")
-    return str(value)
-
-
 def _load(path: str | PathLike[str]) -> Topology:
     return Topology.load(Path(path))
 
 
 def _write_hosts(spaces: Spaces, text: str) -> None:
     spaces.write_hosts(text)
-
-
-def _unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
-    near = get_close_matches(name, nodes, n=1)
-    hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
-    return f"lab {lab} has no node {visible(name)}; {hint}"

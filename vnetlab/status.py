@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vnetlab.description import NodeInfo, decode
 from vnetlab.errors import LabLost, LabNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vnetlab.converge import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,23 @@ def running(name: str | None = None) -> tuple[LabStatus, ...]:
         except (LabNotFound, LabLost):
             continue
     return tuple(found)
+
+
+def drifts(labs: tuple[LabStatus, ...], told: Callable[[str], None]) -> Mapping[str, Comparison]:
+    """Return for each lab what differs from the file that it was made of; one that has ended is left out.
+
+    Raises UserError for a lab that was made without a file, KernelError where it cannot be read.
+    """
+    from vnetlab.lab import Lab
+
+    found = {}
+    for each in labs:
+        try:
+            with Lab.attach(each.name) as lab, lab.alone("vnetlab status --drift", told):
+                found[each.name] = lab.drift()
+        except (LabNotFound, LabLost):
+            continue
+    return found
 
 
 def _ask(name: str) -> LabStatus:

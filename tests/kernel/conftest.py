@@ -14,7 +14,7 @@ import sys
 import uuid
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from machine import MARK, left_behind, state_of_machine
@@ -91,3 +91,19 @@ def ordinary_user() -> list[str]:
         if tried.returncode == 0:
             return [*drop, python]
     pytest.skip("no Python that an ordinary user may run has the packages")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say at how many kernel calls a fault was tried."""
+    lines = [
+        f"{value:4} {name}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name.startswith("kernel calls")
+    ]
+    if lines:
+        terminalreporter.section("faults before and after every kernel call")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -91,11 +91,116 @@ def test_status_is_the_contract(lab: str) -> None:
     assert lab in vnetlab("status").stdout
 
 
-def test_a_second_lab_of_that_name_is_refused(lab: str, small: Path) -> None:
+def test_a_lab_that_is_up_is_changed_in_its_place(lab: str, small: Path) -> None:
+    holder = holder_of(lab)
+    again = vnetlab("up", str(small), "--name", lab)
+    assert again.returncode == 0, again.stderr
+    assert "as the file says" in again.stderr
+    small.write_text(
+        SMALL.replace("mode: nat, uplink: eth0", "mode: host-only").replace("      cam: home\n", "")
+    )
+    plan = vnetlab("plan", str(small), "--name", lab, "--json")
+    assert plan.returncode == 10, plan.stderr
+    changes = json.loads(plan.stdout)["changes"]
+    assert {"effect": "remove", "node": "cam", "step": "cam: remove network namespace"} in changes
+    changed = vnetlab("up", str(small), "--name", lab)
+    assert changed.returncode == 0, changed.stderr
+    assert "- cam: remove network namespace" in changed.stderr
+    assert vnetlab("plan", str(small), "--name", lab).returncode == 0
+    assert vnetlab("exec", "--lab", lab, "cam", "--", "true").returncode == 2
+    assert holder_of(lab) == holder
+    done = vnetlab("probe", lab, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def holder_of(lab: str) -> int:
+    (found,) = json.loads(vnetlab("status", lab, "--json").stdout)["labs"]
+    return int(found["holder"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nft delete table inet vnetlab",
+        "nft insert rule inet vnetlab forward accept",
+        "ip address add 10.40.0.99/24 dev eth0",
+        "ip route add 203.0.113.0/24 via 192.0.2.1",
+        "sysctl -qw net.ipv4.conf.all.forwarding=1",
+        "ip link set $(ip -br link | grep -o '^vp[0-9a-f]*' | head -1) nomaster",
+    ],
+)
+def test_drift_is_shown_and_mended(lab: str, small: Path, command: str) -> None:
+    assert vnetlab("status", lab, "--drift").returncode == 0
+    done = vnetlab("exec", "--lab", lab, "hv1", "--", "sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+    shown = vnetlab("status", lab, "--drift", "--json")
+    assert shown.returncode == 1, shown.stderr
+    (found,) = json.loads(shown.stdout)["labs"]
+    assert {change["node"] for change in found["drift"]["changes"]} == {"hv1"}
+    assert vnetlab("up", str(small), "--name", lab).returncode == 0
+    assert vnetlab("status", lab, "--drift").returncode == 0
+
+
+def test_what_no_change_takes_away_is_shown_and_left(lab: str, small: Path) -> None:
+    vnetlab("exec", "--lab", lab, "hv1", "--", "ip", "rule", "add", "to", "10.9.0.0/16", "table", "99")
+    shown = vnetlab("status", lab, "--drift")
+    assert shown.returncode == 1
+    assert "policy rule" in shown.stdout
     done = vnetlab("up", str(small), "--name", lab)
-    assert done.returncode == 2
-    assert lab in done.stderr
-    assert names_of_labs().count(lab) == 1
+    assert done.returncode == 0
+    assert "left alone" in done.stderr
+
+
+def test_commands_on_one_lab_wait_for_each_other(lab: str, small: Path) -> None:
+    from vnetlab.kernel.holder import Holder
+    from vnetlab.kernel.lock import alone
+
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with Holder.find(lab) as holder, alone(holder, "a test"):
+        waiting = subprocess.Popen(
+            [*VNETLAB, "up", str(small), "--name", lab], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == (
+            f"vnetlab: lab {lab} is in use, waiting for a test (process {os.getpid()})\n"
+        )
+        assert waiting.poll() is None
+        assert vnetlab("exec", "--lab", lab, "web", "--", "true").returncode == 0
+        assert vnetlab("status", lab).returncode == 0
+    assert waiting.wait(DEADLINE) == 0
+    waiting.stderr.close()
+
+
+def test_many_at_once_make_one_lab(small: Path) -> None:
+    name = f"c-many-{os.getpid()}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    commands = [
+        subprocess.Popen(
+            [*VNETLAB, "up", str(small), "--name", name], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(3)
+    ]
+    complaints = [each.communicate(timeout=DEADLINE)[1] for each in commands]
+    assert [each.returncode for each in commands] == [0, 0, 0], complaints
+    assert sum("nodes in" in text for text in complaints) == 1, complaints
+    assert sum("as the file says" in text for text in complaints) == 2, complaints
+    downs = [
+        subprocess.Popen([*VNETLAB, "down", name], stderr=subprocess.PIPE, env=environment) for _ in "ab"
+    ]
+    for each in downs:
+        each.communicate(timeout=DEADLINE)
+    assert sorted(each.returncode for each in downs) == [0, 2]
+
+
+def test_two_labs_of_one_file(lab: str, small: Path) -> None:
+    other = f"{lab}-other"
+    assert vnetlab("up", str(small), "--name", other).returncode == 0
+    assert {lab, other} <= set(names_of_labs())
+    small.write_text(SMALL.replace("      cam: home\n", ""))
+    assert vnetlab("up", str(small), "--name", other).returncode == 0
+    assert vnetlab("exec", "--lab", lab, "cam", "--", "true").returncode == 0
+    assert vnetlab("exec", "--lab", other, "cam", "--", "true").returncode == 2
+    assert vnetlab("down", other).returncode == 0
 
 
 def test_down_removes_the_lab_once(lab: str) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from vnetlab.checks import LAB_NAME, LAB_NAME_LENGTH, checked_name
 from vnetlab.cli.verdicts import temporary_name
 from vnetlab.description import decode, describe, hosts_file
 from vnetlab.errors import LabLost, LabNotFound, UserError
-from vnetlab.lab import LAB_NAME, LAB_NAME_LENGTH, Lab, checked_name
+from vnetlab.lab import Lab
 from vnetlab.topology.model import Topology
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"

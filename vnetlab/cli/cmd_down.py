@@ -29,8 +29,9 @@ def command(lab: str | None, every: bool) -> None:
 
 def _end(name: str | None) -> None:
     from vnetlab.kernel.holder import Holder
+    from vnetlab.kernel.lock import alone
 
-    with Holder.find(name) as holder:
+    with Holder.find(name) as holder, alone(holder, "vnetlab down", progress, mend=False):
         holder.end()
         progress(f"lab {holder.name} is down")
 

@@ -1,30 +1,38 @@
-"""`vnetlab status`: the labs that are up, and their nodes."""
+"""`vnetlab status`: the labs that are up, their nodes, and what was changed in them by hand."""
 
 from __future__ import annotations
 
 import click
 
-from vnetlab.cli.options import json_option, print_json
+from vnetlab.cli.options import json_option, print_json, progress
+
+DRIFT = 1
+"""Exit code: a lab is not what its file says."""
 
 
 @click.command(name="status")
 @click.argument("lab", metavar="[LAB]", required=False)
+@click.option("--drift", is_flag=True, help="Show what differs from the file that a lab was made of.")
 @json_option
-def command(lab: str | None, as_json: bool) -> None:
+def command(lab: str | None, drift: bool, as_json: bool) -> int:
     """List labs that are up, with their nodes.
+
+    With --drift, exits with 1 if a lab is not what its file says.
 
     \b
     Example:
       vnetlab status
     """
     from vnetlab.report import json as report_json
-    from vnetlab.status import running
+    from vnetlab.status import drifts, running
 
     labs = running(lab)
+    found = drifts(labs, progress) if drift else None
     if as_json:
-        print_json(report_json.status_object(labs))
-        return
-    from vnetlab.report.status_table import print_status
-    from vnetlab.report.terminal import console
+        print_json(report_json.status_object(labs, found))
+    else:
+        from vnetlab.report.status_table import print_status
+        from vnetlab.report.terminal import console
 
-    print_status(console(), labs)
+        print_status(console(), labs, found)
+    return DRIFT if found and not all(each.same for each in found.values()) else 0

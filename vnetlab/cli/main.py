@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = (
-    "plan", "up", "status", "exec", "shell", "predict", "explain", "probe", "test", "down", "doctor",
-    "schema",
+    "plan", "up", "status", "exec", "shell", "predict", "explain", "probe", "mutate", "test", "down",
+    "doctor", "schema",
 )  # fmt: skip
 """In the order of use; each is the ``command`` of the module ``vnetlab.cli.cmd_NAME``."""
 

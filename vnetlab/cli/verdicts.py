@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from vnetlab.cli.options import print_json
-from vnetlab.lab import LAB_NAME_LENGTH, Lab
+from vnetlab.checks import LAB_NAME_LENGTH
+from vnetlab.cli.options import print_json, progress
+from vnetlab.lab import Lab
 from vnetlab.report.summary import Report
 from vnetlab.topology.model import Topology
 
@@ -43,7 +44,7 @@ def probe_file(file: str, formats: Formats, pairs: str = "all") -> int:
 def probe_lab(name: str | None, formats: Formats, pairs: str = "all") -> int:
     """Probe a lab that is up; returns the exit code."""
     formats.check()
-    with Lab.attach(name) as lab:
+    with Lab.attach(name) as lab, lab.alone("vnetlab probe", progress):
         report = Report.of(lab.topology, lab.name, lab.examine(pairs))
     return show(report, formats)
 

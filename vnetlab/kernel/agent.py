@@ -48,10 +48,11 @@ class Agent:
             with theirs, entering as descriptors:
                 passed = (theirs.fileno(), *descriptors)
                 arguments = [str(descriptor) for descriptor in passed]
+                inherited = (holder.lock,) if holder and holder.lock >= 0 else ()
                 arguments.insert(1, "lab" if holder else "scratch")
                 self._process = subprocess.Popen(
                     program("vnetlab.kernel.agent_main", *arguments),
-                    pass_fds=passed,
+                    pass_fds=(*passed, *inherited),
                     stdin=subprocess.DEVNULL,
                     process_group=0,  # Ctrl-C at a terminal is for the starter, which ends this one
                 )

@@ -13,46 +13,74 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import messages, nftables, sysctl, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, sysctl, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
     AddNeighbour,
     AddRoute,
     AttachPort,
+    ChangeMac,
+    ChangeMtu,
+    ChangeRoute,
+    ChangeTables,
     CreateBridge,
     CreateNamespace,
     CreateTap,
     CreateVeth,
+    DeleteLink,
+    DetachPort,
+    EndFlows,
     IsolatePort,
+    LinkDown,
     LinkUp,
     LoadTable,
     NameLink,
     Plan,
+    RemoveAddress,
+    RemoveNamespace,
+    RemoveNeighbour,
+    RemoveRoute,
     SetSysctls,
     Step,
+    UnisolatePort,
+    UnnameLink,
 )
+from vnetlab.state import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vnetlab.kernel.spaces import Spaces
 
 
-def apply(spaces: Spaces, plan: Plan) -> None:
-    """Do every step in order.
+def apply(spaces: Spaces, plan: Plan, check: Callable[[], None] | None = None) -> None:
+    """Do every step in order, and before each of them ``check``, whose exceptions end it.
 
     Raises KernelError naming the step and the kernel's reason, FeatureUnavailable for a library that is
     missing.
     """
     for namespace, steps in groupby(plan.steps, key=lambda step: step.namespace):
         remaining = list(steps)
-        while remaining and isinstance(remaining[0], CreateNamespace):
-            spaces.create(remaining.pop(0).namespace)
+        while remaining and isinstance(remaining[0], CreateNamespace | RemoveNamespace):
+            if check:
+                check()
+            _namespace(spaces, remaining.pop(0))
         if not remaining:
             continue
         with spaces.inside(namespace), Visit(spaces) as visit:
             for step in remaining:
+                if check:
+                    check()
                 visit.do(step)
             visit.flush()
+
+
+def _namespace(spaces: Spaces, step: Step) -> None:
+    if isinstance(step, CreateNamespace):
+        spaces.create(step.namespace)
+    else:
+        spaces.remove(step.namespace)
 
 
 class Visit:
@@ -92,6 +120,16 @@ class Visit:
         nftables.load(step.table)
 
     @do.register
+    def _(self, step: ChangeTables) -> None:
+        self.flush()
+        nftables.change(step.changes)
+
+    @do.register
+    def _(self, step: EndFlows) -> None:
+        self.flush()
+        conntrack.end_flows(step.concern)
+
+    @do.register
     def _(self, step: CreateBridge) -> None:
         self._queue(step, messages.create_bridge(step.link))
 
@@ -112,8 +150,35 @@ class Visit:
         self._queue(step, messages.create_veth(step.link, step.peer, far, master))
 
     @do.register
+    def _(self, step: DeleteLink) -> None:
+        self._queue(step, messages.delete_link(self._index(step, step.device)))
+        self.flush()
+        del self._indices[step.device]
+
+    @do.register
     def _(self, step: NameLink) -> None:
         self._queue(step, messages.add_altname(self._index(step, step.device), step.altname))
+
+    @do.register
+    def _(self, step: UnnameLink) -> None:
+        self._queue(step, messages.remove_altname(self._index(step, step.device), step.altname))
+
+    @do.register
+    def _(self, step: ChangeMac) -> None:
+        index = self._index(step, step.device)
+        # The kernel makes the link-local address when a device comes up, and leaves it at that.
+        own = Address(step.device, read_messages.automatic_address(step.old))
+        present = self._has(own, index)
+        if present:
+            self._queue(step, messages.remove_address(own, index))
+        self._queue(step, messages.set_mac(index, step.mac))
+        if present:
+            new = Address(step.device, read_messages.automatic_address(step.mac))
+            self._queue(step, messages.add_address(new, index))
+
+    @do.register
+    def _(self, step: ChangeMtu) -> None:
+        self._queue(step, messages.set_mtu(self._index(step, step.device), step.mtu))
 
     @do.register
     def _(self, step: AttachPort) -> None:
@@ -121,12 +186,25 @@ class Visit:
         self._queue(step, messages.set_master(self._index(step, step.device), bridge))
 
     @do.register
+    def _(self, step: DetachPort) -> None:
+        self._queue(step, messages.set_master(self._index(step, step.device), 0))
+
+    @do.register
     def _(self, step: IsolatePort) -> None:
-        self._queue(step, messages.set_isolated(self._index(step, step.device)))
+        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated=True))
+
+    @do.register
+    def _(self, step: UnisolatePort) -> None:
+        index = self._index(step, step.device)
+        self._queue(step, messages.set_isolated(index, isolated=False))
 
     @do.register
     def _(self, step: LinkUp) -> None:
         self._queue(step, messages.set_up(self._index(step, step.device)))
+
+    @do.register
+    def _(self, step: LinkDown) -> None:
+        self._queue(step, messages.set_down(self._index(step, step.device)))
 
     @do.register
     def _(self, step: AddAddress) -> None:
@@ -134,14 +212,40 @@ class Visit:
         self._queue(step, messages.add_address(step.address, index))
 
     @do.register
+    def _(self, step: RemoveAddress) -> None:
+        index = self._index(step, step.address.device)
+        self._queue(step, messages.remove_address(step.address, index))
+
+    @do.register
     def _(self, step: AddNeighbour) -> None:
         index = self._index(step, step.neighbour.device)
         self._queue(step, messages.add_neighbour(step.neighbour, index))
 
     @do.register
+    def _(self, step: RemoveNeighbour) -> None:
+        index = self._index(step, step.neighbour.device)
+        self._queue(step, messages.remove_neighbour(step.neighbour, index))
+
+    @do.register
     def _(self, step: AddRoute) -> None:
         index = self._index(step, step.route.device)
         self._queue(step, messages.add_route(step.route, index))
+
+    @do.register
+    def _(self, step: ChangeRoute) -> None:
+        index = self._index(step, step.route.device)
+        self._queue(step, messages.change_route(step.route, index))
+
+    @do.register
+    def _(self, step: RemoveRoute) -> None:
+        index = self._index(step, step.route.device)
+        self._queue(step, messages.remove_route(step.route, index))
+
+    def _has(self, address: Address, index: int) -> bool:
+        self.flush()
+        names = {index: address.device}
+        dump = self._netlink.dump(read_messages.dump(read_messages.GET_ADDRESSES))
+        return any(read_messages.address(body, names) == address for _, body in dump)
 
     def _queue(self, step: Step, message: bytes) -> None:
         if self._netlink.add(message, step):

@@ -10,7 +10,7 @@ request         answer
 ``name``        the lab's name
 ``spaces``      descriptors: tmpfs of namespaces, mount and PID namespace, user namespace if made
 ``keep`` + fd   ``ok``; the lab outlives its starter; the descriptor holds its description
-``description`` that descriptor, or none before ``keep``
+``description`` that descriptor, or of the file that a change wrote; none before ``keep``
 ==============  ================================================================================
 """
 
@@ -22,6 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PREFIX = "vnetlab"
+LOCK = ".lock"
+"""File on the lab's tmpfs that is locked by the command that has the lab to itself."""
+ABOUT = ".about"
+"""File on the lab's tmpfs with its description, where a change wrote another one than ``keep`` did."""
 TIMEOUT = 5.0
 """Seconds that a holder may take to answer; it does nothing but answer."""
 _PACKET = 4096

@@ -90,6 +90,8 @@ class Holder:
         self.name = name
         self.pid = pid
         self.uid = uid
+        self.lock = -1
+        """Descriptor of the lock on the lab while we have it (lock.py), for agents to inherit."""
         self._connection = connection
         try:
             self._process = os.pidfd_open(pid)
@@ -134,6 +136,15 @@ class Holder:
         except OSError as error:
             raise LabNotFound(f"lab {lab.name} has just ended") from error
         return cls(lab.name, control.peer(connection)[0], lab.uid, connection)
+
+    @classmethod
+    def find_own(cls, name: str) -> Self:
+        """Connect to a lab of this user; raises LabNotFound, also for one that is just being started."""
+        try:
+            connection = control.connect(os.geteuid(), name)
+        except OSError as error:
+            raise LabNotFound(f"no lab {name} is up") from error
+        return cls(name, control.peer(connection)[0], os.geteuid(), connection)
 
     def keep(self, description: bytes) -> None:
         """Let the lab outlive its starter, and store what it is; raises LabLost."""

@@ -49,6 +49,8 @@ def main() -> NoReturn:
             starter.send(f"pid {pid}".encode())
             os._exit(0)
         root = enclosure.mount_tmpfs()
+        # Made here, as root outside could open it but make no file in a user namespace's file system.
+        os.close(os.open(control.LOCK, os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=root))
     except enclosure.RefusedError as refused:
         _give_up(starter, f"refused {refused.number} {refused.step}")
     except OSError as error:
@@ -143,9 +145,17 @@ class Server:
             answer = b"ok"
         elif packet == b"description":
             answer = b"description"
-            descriptors = [self._description] if self._description >= 0 else []
+            opened = self._changed_description()
+            own = [self._description] if self._description >= 0 else []
+            descriptors = opened or own
         try:
             socket.send_fds(client, [answer], descriptors, socket.MSG_DONTWAIT)
         finally:
             for descriptor in [*opened, *received]:
                 os.close(descriptor)
+
+    def _changed_description(self) -> list[int]:
+        try:
+            return [os.open(control.ABOUT, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)]
+        except OSError:
+            return []

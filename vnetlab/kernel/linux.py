@@ -18,6 +18,7 @@ MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 
+_MNT_DETACH = 0x2
 _PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,11 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
     """Mount a file system (mount(2)); raises OSError with the target as its file name."""
     done = _libc.mount(source.encode(), os.fsencode(target), kind.encode(), flags, options.encode())
     _check(done, target)
+
+
+def unmount(target: str) -> None:
+    """Take a mount away, even one in use (umount2(2) with MNT_DETACH); raises OSError."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
 def die_with_parent(signal: int) -> None:

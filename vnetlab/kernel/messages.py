@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
 
 _RTM_NEWLINK = 16
+_RTM_DELLINK = 17
 _RTM_GETLINK = 18
 _RTM_NEWADDR = 20
+_RTM_DELADDR = 21
 _RTM_GETADDR = 22
 _RTM_NEWROUTE = 24
+_RTM_DELROUTE = 25
 _RTM_NEWNEIGH = 28
+_RTM_DELNEIGH = 29
 _RTM_NEWLINKPROP = 108
+_RTM_DELLINKPROP = 109
+_NLM_F_REPLACE = 0x100
 _NLM_F_EXCL = 0x200
 _NLM_F_CREATE = 0x400
 _CREATE = NLM_F_REQUEST | NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL
+_REPLACE = NLM_F_REQUEST | NLM_F_ACK | _NLM_F_CREATE | _NLM_F_REPLACE
 _CHANGE = NLM_F_REQUEST | NLM_F_ACK
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 
@@ -83,14 +90,29 @@ def set_identity(link: Link, index: int) -> bytes:
     return _link(_RTM_NEWLINK, _CHANGE, index, attributes=_identity(link)[1:])
 
 
+def delete_link(index: int) -> bytes:
+    """Return the request that deletes a device; of a veth pair both ends."""
+    return _link(_RTM_DELLINK, _CHANGE, index)
+
+
+def set_mac(index: int, mac: str) -> bytes:
+    """Return the request that gives a device another MAC."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_ADDRESS", mac),))
+
+
+def set_mtu(index: int, mtu: int) -> bytes:
+    """Return the request that gives a device another MTU."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_MTU", mtu),))
+
+
 def set_master(index: int, bridge: int) -> bytes:
-    """Return the request that makes a device a port of a bridge."""
+    """Return the request that makes a device a port of a bridge; of none where that is 0."""
     return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_MASTER", bridge),))
 
 
-def set_isolated(index: int) -> bytes:
-    """Return the request that isolates a bridge port from the other isolated ones."""
-    flag = _nest("IFLA_INFO_SLAVE_DATA", ("IFLA_BRPORT_ISOLATED", 1))
+def set_isolated(index: int, isolated: bool) -> bytes:
+    """Return the request that isolates a bridge port from the other isolated ones, or ends that."""
+    flag = _nest("IFLA_INFO_SLAVE_DATA", ("IFLA_BRPORT_ISOLATED", int(isolated)))
     port = _nest("IFLA_LINKINFO", ("IFLA_INFO_SLAVE_KIND", "bridge"), flag)
     return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(port,))
 
@@ -101,14 +123,34 @@ def add_altname(index: int, name: str) -> bytes:
     return _link(_RTM_NEWLINKPROP, _CREATE, index, attributes=(names,))
 
 
+def remove_altname(index: int, name: str) -> bytes:
+    """Return the request that takes a further name from a device."""
+    names = _nest("IFLA_PROP_LIST", ("IFLA_ALT_IFNAME", name))
+    return _link(_RTM_DELLINKPROP, _CHANGE, index, attributes=(names,))
+
+
 @lru_cache
 def set_up(index: int) -> bytes:
     """Return the request that sets a device up."""
-    return _link(_RTM_NEWLINK, _CHANGE, index, flags=_IFF_UP)
+    return _link(_RTM_NEWLINK, _CHANGE, index, flags=_IFF_UP, mask=_IFF_UP)
+
+
+def set_down(index: int) -> bytes:
+    """Return the request that sets a device down."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, mask=_IFF_UP)
 
 
 def add_address(address: Address, index: int) -> bytes:
     """Return the request that adds an address, usable at once."""
+    return _address(address, index, _RTM_NEWADDR, _CREATE)
+
+
+def remove_address(address: Address, index: int) -> bytes:
+    """Return the request that removes an address."""
+    return _address(address, index, _RTM_DELADDR, _CHANGE)
+
+
+def _address(address: Address, index: int, kind: int, request: int) -> bytes:
     interface = address.address
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
@@ -123,11 +165,20 @@ def add_address(address: Address, index: int) -> bytes:
         if interface.network.prefixlen < 31:  # a /31 has no broadcast address (RFC 3021)
             attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
     message["attrs"] = attributes
-    return _encoded(message, _RTM_NEWADDR, _CREATE)
+    return _encoded(message, kind, request)
 
 
 def add_neighbour(neighbour: Neighbour, index: int) -> bytes:
-    """Return the request that adds a permanent neighbour entry."""
+    """Return the request that adds a permanent neighbour entry, in the place of one that was learned."""
+    return _neighbour(neighbour, index, _RTM_NEWNEIGH, _REPLACE)
+
+
+def remove_neighbour(neighbour: Neighbour, index: int) -> bytes:
+    """Return the request that removes a neighbour entry."""
+    return _neighbour(neighbour, index, _RTM_DELNEIGH, _CHANGE)
+
+
+def _neighbour(neighbour: Neighbour, index: int, kind: int, request: int) -> bytes:
     from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
     message = ndmsg()
@@ -135,25 +186,39 @@ def add_neighbour(neighbour: Neighbour, index: int) -> bytes:
     message["ifindex"] = index
     message["state"] = _NUD_PERMANENT
     message["attrs"] = [("NDA_DST", str(neighbour.address)), ("NDA_LLADDR", neighbour.mac)]
-    return _encoded(message, _RTM_NEWNEIGH, _CREATE)
+    return _encoded(message, kind, request)
 
 
 @lru_cache
 def add_route(route: StaticRoute, index: int) -> bytes:
     """Return the request that adds a static unicast route to the main table."""
+    return _route(route, index, _RTM_NEWROUTE, _CREATE)
+
+
+def change_route(route: StaticRoute, index: int) -> bytes:
+    """Return the request that puts a route in the place of another one to its prefix."""
+    return _route(route, index, _RTM_NEWROUTE, _REPLACE)
+
+
+def remove_route(route: StaticRoute, index: int) -> bytes:
+    """Return the request that removes a route of the main table, whoever made it."""
+    return _route(route, index, _RTM_DELROUTE, _CHANGE)
+
+
+def _route(route: StaticRoute, index: int, kind: int, request: int) -> bytes:
     from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
     message = rtmsg()
     message["family"] = _family(route.prefix)
     message["dst_len"] = route.prefix.prefixlen
     message["table"] = _RT_TABLE_MAIN
-    message["proto"] = _RTPROT_STATIC
+    message["proto"] = 0 if kind == _RTM_DELROUTE else _RTPROT_STATIC
     message["type"] = _RTN_UNICAST
     attributes: list[tuple[str, Any]] = [("RTA_GATEWAY", str(route.via)), ("RTA_OIF", index)]
     if route.prefix.prefixlen:
         attributes.append(("RTA_DST", str(route.prefix.network_address)))
     message["attrs"] = attributes
-    return _encoded(message, _RTM_NEWROUTE, _CREATE)
+    return _encoded(message, kind, request)
 
 
 def dump_links() -> bytes:
@@ -174,12 +239,13 @@ def _link(
     index: int = 0,
     attributes: tuple[Any, ...] = (),
     flags: int = 0,
+    mask: int = 0,
 ) -> bytes:
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
     message = ifinfmsg()
     message["index"] = index
-    message["flags"] = message["change"] = flags
+    message["flags"], message["change"] = flags, mask
     message["attrs"] = list(attributes)
     return _encoded(message, kind, request)
 

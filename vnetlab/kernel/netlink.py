@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vnetlab.errors import KernelError
+from vnetlab.kernel import writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class Netlink:
         """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it."""
         self._queue.append(bytearray(message))
         self._subjects.append(subject)
-        return len(self._queue) >= _BATCH
+        return len(self._queue) >= _BATCH or writes.watched()
 
     def flush(self) -> None:
         """Send what is queued; raises KernelError for the first request that the kernel refused."""
@@ -87,8 +88,14 @@ class Netlink:
             self._sequence += 1
             _SEQUENCE.pack_into(message, 8, self._sequence)
         subjects, self._subjects = self._subjects, []
-        self._socket.sendto(b"".join(self._queue), (0, 0))
-        self._queue = []
+        queue, self._queue = self._queue, []
+        what = subjects[0].describe() if writes.watched() else ""
+        writes.begin(what, len(subjects))
+        self._socket.sendto(b"".join(queue), (0, 0))
+        self._acknowledged(subjects, first)
+        writes.done(what)
+
+    def _acknowledged(self, subjects: list[Subject], first: int) -> None:
         refused: list[tuple[int, str]] = []
         left = len(subjects)
         while left:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,13 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
+from vnetlab.kernel import writes
+from vnetlab.plan.tables import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.plan.tables import ChainKey, TableChange
     from vnetlab.state import NftTable
 
 # Debian and Ubuntu ship the Python binding here, where a virtual environment does not look.
@@ -39,11 +45,58 @@ def library() -> Any:
 
 def load(table: NftTable) -> None:
     """Load one table as a transaction; raises KernelError with nft's message and the line."""
-    text = table.render()
+    _commit(table.render(), f"table {table.family} {table.name}")
+
+
+def change(changes: tuple[TableChange, ...]) -> None:
+    """Change tables as one transaction; raises KernelError as load() does.
+
+    It does so too where a chain has not the rules that the change counts on.
+    """
+    handles: dict[ChainKey, tuple[int, ...]] = {}
+    for each in changes:
+        edited = each.edited()
+        if edited and each.before is not None:
+            found = _handles(each.before)
+            handles |= {key: found.get(key, ()) for key in edited}
+            for chain in each.before.chains:
+                key = (each.before.family, each.before.name, chain.name)
+                if key in edited and len(chain.rules) != len(handles[key]):
+                    raise KernelError(
+                        f"nftables: chain {' '.join(key)} was changed by somebody else meanwhile"
+                    )
+    _commit(transaction(changes, handles), "a change of " + ", ".join(_names(changes)))
+
+
+def _names(changes: tuple[TableChange, ...]) -> Iterator[str]:
+    for each in changes:
+        table = each.after or each.before
+        if table:
+            yield f"table {table.family} {table.name}"
+
+
+def _handles(table: NftTable) -> dict[ChainKey, tuple[int, ...]]:
+    """Return the kernel's numbers of the rules of each chain, in their order."""
+    nft = library()
+    nft.set_json_output(True)
+    status, output, message = nft.cmd(f"list table {table.family} {table.name}")
+    if status:
+        raise KernelError(f"nftables: table {table.family} {table.name}: {message.strip()}")
+    found: dict[ChainKey, tuple[int, ...]] = {}
+    for item in json.loads(output)["nftables"]:
+        if rule := item.get("rule"):
+            key = (rule["family"], rule["table"], rule["chain"])
+            found[key] = (*found.get(key, ()), rule["handle"])
+    return found
+
+
+def _commit(text: str, what: str) -> None:
+    writes.begin(what)
     status, _, message = library().cmd(text)
     if status:
         why = (_located(text) or message).strip()
-        raise KernelError(f"nftables refused table {table.family} {table.name}:\n{why}")
+        raise KernelError(f"nftables refused {what}:\n{why}")
+    writes.done(what)
 
 
 def _located(text: str) -> str:
@@ -60,7 +113,10 @@ def _located(text: str) -> str:
 
 def delete(table: NftTable) -> None:
     """Delete one table; raises KernelError."""
-    _run(f"delete table {table.family} {table.name}")
+    text = f"delete table {table.family} {table.name}"
+    writes.begin(text)
+    _run(text)
+    writes.done(text)
 
 
 def ruleset() -> str:

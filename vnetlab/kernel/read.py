@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vnetlab.errors import KernelError
 from vnetlab.kernel import nftables, read_messages, read_peers, read_tables
 from vnetlab.kernel.netlink import Netlink
+from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vnetlab.state import Address, Neighbour, NftTable
 
 SEGMENT = "segment:"
+_SCOPES = ("all", "default")
 _DEVICE_SETTINGS = {
     "ipv4": (
         "forwarding",
@@ -35,14 +37,15 @@ _DEVICE_SETTINGS = {
     ),
     "ipv6": ("forwarding", "force_forwarding", "disable_ipv6", "accept_ra", "hop_limit"),
 }
-_SETTINGS = (
-    "net/ipv4/icmp_echo_ignore_all",
-    "net/ipv6/icmp/echo_ignore_all",
-    "net/ipv4/ip_default_ttl",
-    "net/bridge/bridge-nf-call-iptables",
-    "net/bridge/bridge-nf-call-ip6tables",
-    "net/bridge/bridge-nf-call-arptables",
+_SETTINGS = tuple(
+    dict.fromkeys(
+        (
+            *(sysctl.key for sysctl in NODE),
+            *(f"net/{ip}/conf/{s}/{n}" for ip, ns in _DEVICE_SETTINGS.items() for s in _SCOPES for n in ns),
+        )
+    )
 )
+"""Of a namespace: all that a lab sets anywhere, and for new devices what is read of each."""
 _LOOPBACK = "lo"
 
 
@@ -129,20 +132,15 @@ def _dump(netlink: Netlink, kind: int) -> Iterator[memoryview]:
 
 
 def _is_automatic(address: Address, mac: str) -> bool:
-    """Tell the link-local address that a device makes of its MAC (RFC 4291, appendix A)."""
     own = address.address
-    if own.version == 4 or not own.is_link_local or not mac:
-        return False
-    octets = bytes.fromhex(mac.replace(":", ""))
-    identifier = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
-    return own.packed[8:] == identifier
+    return own.is_link_local and bool(mac) and own.ip == read_messages.automatic_address(mac).ip
 
 
 def _settings(devices: list[str]) -> Iterator[Sysctl]:
     for key in _SETTINGS:
         yield from _setting(key)
     for family, settings in _DEVICE_SETTINGS.items():
-        for device in ("all", "default", *devices):
+        for device in devices:
             for name in settings:
                 yield from _setting(f"net/{family}/conf/{device}/{name}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
@@ -117,6 +117,13 @@ def address(body: memoryview, names: Mapping[int, str]) -> Address:
     found = attributes(body, _ADDRESS.size)
     own = _ip(found.get(2) or found[1])
     return Address(names.get(index, ""), ip_interface(f"{own}/{prefix}"))
+
+
+def automatic_address(mac: str) -> IPv6Interface:
+    """Return the link-local address that a device makes of its MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
+    return IPv6Interface((bytes([0xFE, 0x80, 0, 0, 0, 0, 0, 0]) + identifier, 64))
 
 
 def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | None:

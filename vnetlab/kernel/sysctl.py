@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
+from vnetlab.kernel import writes
 
 if TYPE_CHECKING:
     from vnetlab.state import Sysctl
@@ -37,7 +38,9 @@ def write(sysctls: tuple[Sysctl, ...]) -> None:
         except OSError as error:
             raise KernelError(f"sysctl {sysctl.key}: {error.strerror}") from error
         try:
+            writes.begin(sysctl.key)
             os.write(descriptor, sysctl.value.encode())
+            writes.done(sysctl.key)
         except OSError as error:
             raise KernelError(f"sysctl {sysctl.key}={sysctl.value}: {error.strerror}") from error
         finally:

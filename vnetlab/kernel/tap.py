@@ -7,6 +7,7 @@ import os
 import struct
 
 from vnetlab.errors import KernelError
+from vnetlab.kernel import writes
 
 DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
@@ -36,7 +37,9 @@ def create_tap(name: str) -> None:
     try:
         descriptor = attach(name)
         try:
+            writes.begin(f"tap {name}")
             fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+            writes.done(f"tap {name}")
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 
 from vnetlab.modes import bridge, host_only, isolated, nat, routed
 from vnetlab.modes.crossings import crossings
+from vnetlab.modes.denials import denials, outsiders_to_nowhere
 from vnetlab.modes.edges import edges
 from vnetlab.modes.expectations import expected
+from vnetlab.modes.frame_sizes import full_size
+from vnetlab.modes.host_flows import absent_hosts, any_source, host_flows
+from vnetlab.modes.lacking import lacking
+from vnetlab.modes.own_ways import own_ways
 from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
+from vnetlab.modes.relays import advertisements, no_relays, proxies
 from vnetlab.modes.size import check_pairs
 from vnetlab.modes.world import World
 from vnetlab.topology.model import Mode
@@ -48,6 +54,19 @@ PROMISES: dict[Mode, Callable[[World, Network], Iterator[Guarantee]]] = {
     Mode.NAT: nat.guarantees_for,
 }
 
+_OF_NODES: tuple[Callable[[World], Iterator[Guarantee]], ...] = (
+    own_ways,
+    host_flows,
+    absent_hosts,
+    any_source,
+    no_relays,
+    advertisements,
+    proxies,
+    outsiders_to_nowhere,
+    full_size,
+)
+"""What nodes owe each other whatever the networks between them."""
+
 
 def guarantees_for(topology: Topology) -> tuple[Guarantee, ...]:
     """Return everything that the modes of a topology and its author promise, in the order of the file.
@@ -72,6 +91,11 @@ def _all(world: World, topology: Topology) -> Iterator[Guarantee]:
     yield from crossings(world)
     for network in topology.networks:
         yield from PROMISES[network.mode](world, network)
-    yield from edges(world)
+        if PROPERTIES[network.mode].presence:
+            yield from edges(world, network)
+            yield from denials(world, network)
+    yield from lacking(world)
+    for promises in _OF_NODES:
+        yield from promises(world)
     for expect in topology.expect:
         yield from expected(world, expect)

@@ -1,197 +1,216 @@
-"""Promises at the edges of networks: where no route leads, families that are lacking, ways by the host."""
+"""Promises at the edges of what a network is: the last address that is its own, the first that is not.
+
+A network's VMs are its whole prefix, whoever has an address in it; one beside it is a stranger's. Rules that
+are off by one address, one bit or one port keep every promise about the VMs that are there.
+"""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
-from itertools import pairwise
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
+from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
-from vnetlab.modes.promise import ECHO, SINK, TCP_PORT, Label, from_fate
-from vnetlab.modes.scopes import label, link_local, ports_of
+from vnetlab.modes.promise import CONNECT, ECHO, SINK, UDP, Kind, from_fate, promised
+from vnetlab.modes.scopes import label, outsiders, ports_of
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, Mode, family_of
+from vnetlab.topology.model import Family, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
+    from vnetlab.modes.promise import Label
     from vnetlab.modes.world import Interface, World
-    from vnetlab.topology.model import IPAddress, Network
+    from vnetlab.topology.model import IPAddress, IPNetwork, Network
 
-_NOWHERE = (ip_address("198.18.0.1"), ip_address("2001:2::1"))
-"""Addresses for benchmarks, which no network outside a laboratory has (RFC 2544, C.2.2; RFC 5180, 8)."""
-_KINDS = (ECHO, SINK)
-
-
-def edges(world: World) -> Iterator[Guarantee]:
-    """Yield what is promised at the edges of every network and router."""
-    for network in world.topology.networks:
-        if world.properties[network.mode].presence:
-            yield from _by_way_of_host(world, network)
-            yield from _absent_families(world, network)
-            yield from _directed_broadcast(world, network)
-        if network.mode is Mode.NAT:
-            yield from _untracked_from_host(world, network)
-    yield from _no_routes(world)
+PRIVILEGED_PORT = 1023
+"""The last source port that a translation must not choose (RFC 6056, 2.1; RFC 4787, REQ-3)."""
+NOWHERE: dict[Family, tuple[IPAddress, IPAddress]] = {
+    # Shared address space (RFC 6598) and benchmarks (RFC 2544); documentation (RFC 9637) and unassigned.
+    Family.IPV4: (IPv4Address("100.127.255.253"), IPv4Address("198.19.255.253")),
+    Family.IPV6: (IPv6Address("3fff:fff:ffff::fffd"), IPv6Address("fcff:ffff:ffff::fffd")),
+}
+"""Addresses of nobody, one in each half of each family's space."""
+LINK_LOCAL_END = IPv6Address("febf:ffff:ffff:ffff:ffff:ffff:ffff:fffd")
+BEYOND_LINK_LOCAL = IPv6Address("fec0::fffd")
+"""The last addresses of fe80::/10 (RFC 4291, 2.5.6), and one behind it."""
 
 
-def _host_side(world: World, network: Network) -> Interface:
-    return next(i for i in world.interfaces[network.host] if i.network is network)
+def nowhere(world: World, family: Family) -> tuple[IPAddress, ...]:
+    """Return the addresses of nobody that no prefix of the topology has either."""
+    prefixes = [a.network for found in world.interfaces.values() for i in found for a in i.addresses]
+    return tuple(n for n in NOWHERE[family] if not any(n in prefix for prefix in prefixes))
 
 
-def _by_way_of_host(world: World, network: Network) -> Iterator[Guarantee]:
-    """Yield what becomes of a VM's packet to another VM that it sends to the host instead."""
-    side = _host_side(world, network)
-    about = label(network, "by-way-of-host", "the host hands on between its VMs only what its subnets need")
-    for sender, target in list(pairwise(ports_of(world, network)))[:1]:
-        for address in target.addresses:
-            own = sender.address(family_of(address))
-            if own is None:
-                continue
-            packet = Packet(own.ip, address.ip)
-            fate = travel(world, packet, Hop(sender, side))
-            if not fate.unresolved:
-                for kind in _KINDS:
-                    yield from_fate(
-                        world, about, target.node, Hop(sender, side), packet, kind, fate, Special.EDGE
-                    )
+def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
+    """Return the addresses right before and right behind a prefix, where there are such."""
+    before, behind = int(prefix.network_address) - 1, int(prefix.broadcast_address) + 1
+    kind = type(prefix.network_address)
+    low, high = (1 << 24, 0xDFFFFFFF) if prefix.version == 4 else (1 << 120, (0xFF << 120) - 1)
+    return tuple(kind(n) for n in (before, behind) if low <= n <= high)
 
 
-def _absent_families(world: World, network: Network) -> Iterator[Guarantee]:
-    """Yield that the host has no part in a family of which the network has no subnet."""
+def last(prefix: IPNetwork, taken: Container[IPAddress] = ()) -> IPAddress:
+    """Return the last address of a prefix that a node may have, and that is not taken.
+
+    The very last is a broadcast's in IPv4; in IPv6 the last 128 are anycasts (RFC 2526, 2).
+    """
+    reserved = {4: 1, 6: 128}[prefix.version] if prefix.num_addresses > 256 or prefix.version == 4 else 0
+    end = int(prefix.broadcast_address) - (reserved if prefix.max_prefixlen - prefix.prefixlen > 1 else 0)
+    first = int(prefix.network_address)
+    return next((a for n in range(end, first, -1) if (a := ip_address(n)) not in taken), ip_address(end))
+
+
+def edges(world: World, network: Network) -> Iterator[Guarantee]:
+    """Yield what is promised at the edges of a network on which its host is present."""
+    side = next((i for i in world.interfaces[network.host] if i.network is network), None)
     sender = next(iter(ports_of(world, network)), None)
-    side = _host_side(world, network)
-    for family in Family:
-        target = _lan_address(world, network.host, family)
-        if sender is None or target is None or family in network.families():
-            continue
-        about = label(
-            network, f"no-{family}", f"has no {family} subnet, and the host hears no {family} there"
-        )
-        packet = Packet(_link_local(sender.mac, family), target)
-        silent = Fate(Outcome.SILENT, network.host, packet)
-        for kind in _KINDS:
-            yield from_fate(world, about, network.host, Hop(sender, side), packet, kind, silent, Special.EDGE)
+    if side is None or sender is None:
+        return
+    for subnet in network.subnets:
+        own = next((a.ip for a in side.addresses if a.ip in subnet), None)
+        if own is not None and sender.address(family_of(subnet)):
+            yield from _sources_inside(world, network, Hop(sender, side), subnet, own)
+            yield from _outward(world, network, Hop(sender, side), subnet)
+            yield from _hairpins(world, network, side, subnet)
+            yield from _sources_outside(world, network, side, subnet)
+            yield from _vacant(world, network, side, subnet)
 
 
-def _lan_address(world: World, host: str, family: Family) -> IPAddress | None:
-    sides = (i for i in world.interfaces[host] if i.network is None)
-    return next((own.ip for side in sides if (own := side.address(family))), None)
-
-
-def _link_local(mac: str, family: Family) -> IPAddress:
-    """Return the address that a machine gives itself of its MAC (RFC 3927, 2.1; RFC 4291, appendix A)."""
+def _sources_inside(
+    world: World, network: Network, hop: Hop, subnet: IPNetwork, own: IPAddress
+) -> Iterator[Guarantee]:
+    """Yield which sources a VM may speak to its host under."""
+    family = family_of(subnet)
+    mine = label(network, "source-edge", "its VMs are its whole prefix, and no address beside it")
+    sources: list[IPAddress] = [
+        last(subnet, world.own_addresses[network.host]),
+        *beside(subnet),
+        *nowhere(world, family)[:1],
+    ]
     if family is Family.IPV6:
-        return link_local(mac)
-    octets = bytes.fromhex(mac.replace(":", ""))
-    return IPv4Address(bytes([169, 254, 1 + octets[4] % 254, octets[5]]))
-
-
-def _directed_broadcast(world: World, network: Network) -> Iterator[Guarantee]:
-    """Yield that no VM broadcasts on a LAN of its host (RFC 2644)."""
-    sender = next(iter(ports_of(world, network)), None)
-    own = sender.address(Family.IPV4) if sender else None
-    if sender is None or own is None:
-        return
-    side = _host_side(world, network)
-    about = label(network, "directed-broadcast", "its VMs do not broadcast on the LANs of the host")
-    for nic in world.interfaces[network.host]:
-        lan = nic.address(Family.IPV4) if nic.network is None else None
-        machine = next((i for i in world.on_lan[nic.lan] if i.node in world.topology.machines), None)
-        if lan is None or machine is None:
+        sources.append(BEYOND_LINK_LOCAL)
+        packet = Packet(LINK_LOCAL_END, own)
+        there = Fate(Outcome.DELIVERED, network.host, packet, hop)
+        yield from_fate(world, mine, network.host, hop, packet, SINK, there, Special.CRAFTED, returns=False)
+    for source in sources:
+        if source in world.own_addresses[network.host]:
             continue
-        packet = Packet(own.ip, lan.network.broadcast_address)
-        silent = Fate(Outcome.SILENT, network.host, packet)
-        yield from_fate(world, about, machine.node, Hop(sender, side), packet, SINK, silent, Special.EDGE)
+        yield from one(world, mine, network.host, hop, Packet(source, own), SINK, Special.CRAFTED)
 
 
-def _untracked_from_host(world: World, network: Network) -> Iterator[Guarantee]:
-    """Yield that the host's own packets of no connection do not leave under a source of the network.
+def one(
+    world: World, about: Label, node: str, hop: Hop, packet: Packet, kind: Kind, special: Special
+) -> Iterator[Guarantee]:
+    """Yield what is promised of one packet; an error about a source not the sender's own is not for it."""
+    guarantee = promised(world, about, node, hop, packet, kind, special)
+    if guarantee is None:
+        return
+    if guarantee.expected is Outcome.REJECTED and packet.source not in world.own_addresses[hop.by.node]:
+        guarantee = replace(guarantee, expected=Outcome.SILENT, error_from=None, error_code="")
+    yield guarantee
 
-    Nothing translates them: what follows the translation has to stop them.
-    """
+
+def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that the last address of the prefix goes where the VM's own goes, and no unprivileged port."""
+    about = label(network, "source-edge-outward", "its whole prefix goes where its VMs may go")
+    family = family_of(subnet)
+    for machine in beyond_uplink(world, network):
+        target = machine.address(family)
+        if target is None:
+            continue
+        packet = Packet(last(subnet, world.own_addresses[network.host]), target.ip)
+        # Two kinds: what has ports is translated by a rule of its own.
+        for kind in (SINK, replace(ECHO, answer=False)):
+            yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
+        yield from _from_low_ports(world, network, hop, machine, target.ip)
+        return
+
+
+def _hairpins(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that forwards are for the whole prefix, used from inside."""
+    about = label(network, "forward-edge", "its forwards are for its whole prefix")
+    uplink = world.topology.hosts[network.host].nics.get(network.uplink)
+    outside = uplink.address(family_of(subnet)) if uplink else None
+    for forward in network.forwards:
+        sender = next((i for i in ports_of(world, network) if i.node != forward.to), None)
+        if sender and outside and sender.address(family_of(subnet)):
+            kind = Kind(Protocol(forward.protocol), forward.port, answer=False)
+            packet = Packet(last(subnet, world.own_addresses[network.host]), outside.ip)
+            yield from one(world, about, forward.to, Hop(sender, side), packet, kind, Special.CRAFTED)
+
+
+def beyond_uplink(world: World, network: Network) -> list[Interface]:
+    """Return the machines outside, those on the network's uplink first."""
+    uplink = world.topology.hosts[network.host].nics.get(network.uplink)
+    return sorted(outsiders(world, network), key=lambda m: uplink is None or m.lan != uplink.lan)
+
+
+def _from_low_ports(
+    world: World, network: Network, hop: Hop, machine: Interface, target: IPAddress
+) -> Iterator[Guarantee]:
+    own = hop.by.address(family_of(target))
+    if network.mode.value != "nat" or own is None:
+        return
+    about = label(network, "source-port", "it goes out from ports of 1024 and above, whatever the VM's is")
+    for kind in (CONNECT, UDP):
+        for guarantee in one(world, about, machine.node, hop, Packet(own.ip, target), kind, Special.CRAFTED):
+            yield replace(guarantee, flow=replace(guarantee.flow, source_port=PRIVILEGED_PORT))
+
+
+def _sources_outside(
+    world: World, network: Network, side: Interface, subnet: IPNetwork
+) -> Iterator[Guarantee]:
+    """Yield that nobody outside speaks under the prefix, and anybody under an address beside it."""
     about = label(
-        network, "untracked-from-host", "nothing leaves under its addresses, not even from its host"
+        network, "alien-source-edge", "its prefix is no source for others; what is beside it may be"
     )
-    side = _host_side(world, network)
-    uplink = next(i for i in world.interfaces[network.host] if i.nic == network.uplink)
-    for family in Family:
-        own = side.address(family)
-        for machine in world.on_lan[uplink.lan]:
-            address = machine.address(family)
-            if own is None or address is None or machine.node not in world.topology.machines:
-                continue
-            flow = Flow(
-                family,
-                Protocol.TCP,
-                address.ip,
-                own.ip,
-                world.source_port(network.host),
-                TCP_PORT,
-                answer=False,
-                special=Special.UNTRACKED,
-            )
-            yield Guarantee(
-                about.id,
-                about.mode,
-                about.network_name,
-                network.host,
-                machine.node,
-                flow,
-                Outcome.SILENT,
-                about.promise,
-            )
-            break
-
-
-def _no_routes(world: World) -> Iterator[Guarantee]:
-    """Yield how a destination is denied that a host or router has no route to."""
-    for node in (*world.topology.hosts, *world.topology.machines):
-        if node not in world.topology.hosts and not world.is_router(node):
+    family = family_of(subnet)
+    for machine in outsiders(world, network):
+        near = next(
+            (i for i in world.interfaces[network.host] if i.lan == machine.lan and not i.network), None
+        )
+        own = near.address(family) if near else None
+        if near is None or own is None:
             continue
-        for side in _asked_sides(world, node):
-            sender = next((i for i in world.on_lan[side.lan] if i.node != node and i.addresses), None)
-            for address in _NOWHERE:
-                own = sender.address(family_of(address)) if sender else None
-                if sender is None or own is None or world.way(node, address):
-                    continue
-                yield from _no_route(world, Hop(sender, side), Packet(own.ip, address))
-
-
-def _asked_sides(world: World, node: str) -> Iterator[Interface]:
-    """Yield where a node is asked: every network of a host and its LANs; of a router one segment.
-
-    A host that has bridge networks only is no part of the lab on layer 3: what it says is its own affair.
-    """
-    host = world.topology.hosts.get(node)
-    if host is None:
-        yield from world.interfaces[node][:1]
+        for source in (last(subnet, world.own_addresses[network.host]), *beside(subnet)):
+            if source not in world.own_addresses[network.host] and source not in own.network:
+                packet = Packet(source, own.ip)
+                hop = Hop(machine, near)
+                yield from one(world, about, network.host, hop, packet, SINK, Special.CRAFTED)
         return
-    if not any(network.lan.host for network in host.networks.values()):
-        return
-    for side in world.interfaces.get(node, ()):
-        if side.network is None or world.properties[side.network.mode].presence:
-            yield side
 
 
-def _no_route(world: World, hop: Hop, packet: Packet) -> Iterator[Guarantee]:
+def vacant(
+    world: World, about: Label, node: str, hop: Hop, packet: Packet, special: Special = Special.VACANT
+) -> Iterator[Guarantee]:
+    """Yield what becomes of a packet whose destination nobody has."""
     fate = travel(world, packet, hop)
-    witness = _witness(world, hop)
-    if witness is None or fate.outcome is Outcome.DELIVERED:
+    if fate.unresolved:
+        fate = replace(fate, outcome=Outcome.SILENT, error="", error_from=None)
+    yield from_fate(world, about, node, hop, packet, SINK, fate, special)
+
+
+def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that an address of the network that nobody has is treated as those that somebody has."""
+    about = label(network, "vacant", "an address that nobody has is treated like its neighbours")
+    family, target = family_of(subnet), last(subnet, world.own_addresses[network.host])
+    if world.owner(network.lan, target) is not None:
         return
-    network = hop.to.network
-    text = f"{hop.to.node} hands on nothing to where it has no route"
-    about = label(network, "no-route", text) if network else Label("segment.no-route", text)
-    for kind in _KINDS:
-        yield from_fate(world, about, witness, hop, packet, kind, fate, Special.EDGE)
-
-
-def _witness(world: World, hop: Hop) -> str | None:
-    """Return who must not see it: a host itself, else a neighbour of the router, on another segment first."""
-    if hop.to.node in world.topology.hosts:
-        return hop.to.node
-    sides = sorted(world.interfaces[hop.to.node], key=lambda side: side.lan == hop.to.lan)
-    near = [other.node for side in sides for other in world.on_lan[side.lan]]
-    return next((node for node in (*near, *world.interfaces) if node not in (hop.to.node, hop.by.node)), None)
+    for machine in outsiders(world, network):
+        near = next(
+            (i for i in world.interfaces[network.host] if i.lan == machine.lan and not i.network), None
+        )
+        own = machine.address(family)
+        if near is None or own is None or near.nic != network.uplink:
+            continue
+        yield from vacant(world, about, network.host, Hop(machine, near), Packet(own.ip, target))
+        break
+    for other in world.topology.hosts[network.host].networks.values():
+        sender = next(iter(ports_of(world, other)), None)
+        gate = next((i for i in world.interfaces[network.host] if i.network is other), None)
+        own = sender.address(family) if sender else None
+        if sender and gate and own:
+            yield from vacant(world, about, network.host, Hop(sender, gate), Packet(own.ip, target))

@@ -129,7 +129,7 @@ class Journey:
         """Yield what came back to the sender; a host hears ARP and ND at its devices."""
         resolves = self.flow.protocol is Protocol.RESOLUTION
         for arrival in self.arrivals:
-            if arrival.node != self.source or arrival.payload.role is not role:
+            if arrival.node != self.source or arrival.payload.role is not role or not arrival.addressed:
                 continue
             if resolves or arrival.socket is self.from_host:
                 yield arrival

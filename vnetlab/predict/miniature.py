@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
+_OF_CHOSEN = (Special.SAME_PORT, Special.EDGE, Special.VACANT)
+
+
 @dataclass(frozen=True, slots=True)
 class Miniature:
     """A topology and its State without the members that show nothing new."""
@@ -64,7 +67,8 @@ def counted(small: Miniature, guarantees: Iterable[Guarantee]) -> tuple[int, ...
     """Return how many guarantees of the whole each guarantee of the miniature stands for.
 
     Of guarantees that differ in the members of a group alone, the first stands for all of them and the
-    others for none. A promise that is made of one sender only is not multiplied by the senders of its kind.
+    others for none. A promise that is made of one sender only is not multiplied by the senders of its kind,
+    and what is promised of single nodes and links counts for one of each kind.
     """
     found = tuple(guarantees)
     symbols = Symbols(small.topology, small.state, small.groups, small.port_run)
@@ -78,13 +82,18 @@ def counted(small: Miniature, guarantees: Iterable[Guarantee]) -> tuple[int, ...
     counts = []
     for guarantee, shape in zip(found, shapes, strict=True):
         pair = guarantee.source, guarantee.destination
-        if guarantee.flow.special is Special.SAME_PORT:  # made of two senders, however many there are
+        if is_single(guarantee):
             counts.append(1)
         elif first.setdefault(shape, pair) != pair:
             counts.append(0)
         else:
             counts.append(_multiplied(small.groups, guarantee, senders[shape], receivers[shape]))
     return tuple(counts)
+
+
+def is_single(guarantee: Guarantee) -> bool:
+    """Tell a promise about chosen nodes, two senders or a link from one about every pair."""
+    return guarantee.flow.special in _OF_CHOSEN or guarantee.id.startswith(("node.", "link."))
 
 
 def _multiplied(groups: Groups, guarantee: Guarantee, senders: set[str], receivers: set[str]) -> int:

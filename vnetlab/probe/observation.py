@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
+HOST_UNREACHABLE = {4: 0x0301, 6: 0x0103}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,7 @@ class Observer:
         shot = self.flight.shots[number]
         source, destination = self._index[guarantee.source], self._index[guarantee.destination]
         arrivals: list[Sighting] = []
-        answers: list[Sighting] = []
-        resets: list[Sighting] = []
-        errors: list[Sighting] = []
+        answers, resets, errors = _returned(self.sightings(number), source)
         strays: list[Sighting] = []
         macs: list[bytes] = []
         for sighting in self.sightings(number):
@@ -84,12 +83,8 @@ class Observer:
                 arrivals.append(sighting)
             elif what == What.PASSED and sighting.station == destination:
                 macs.append(sighting.mac)
-            elif what == What.ANSWER:
-                (answers if sighting.station == source else strays).append(sighting)
-            elif sighting.station == source and what == What.RESET:
-                resets.append(sighting)
-            elif sighting.station == source and what == What.ERROR:
-                errors.append(sighting)
+            elif what == What.ANSWER and sighting.station != source:
+                strays.append(sighting)
         adopted = self._adopted.get((number, guarantee.destination), [])
         seen = _relevant(guarantee, arrivals)
         outcome = self._outcome(guarantee, shot, seen, answers, resets, errors, adopted)
@@ -124,11 +119,27 @@ class Observer:
         if guarantee.flow.protocol is Protocol.RESOLUTION:
             told = any(answer.source == shot.destination for answer in answers)
             return Outcome.DELIVERED if told or arrivals else Outcome.SILENT
+        if guarantee.flow.special is Special.VACANT:
+            errors = [error for error in errors if error.icmp != HOST_UNREACHABLE[shot.version]]
         unreachable = PORT_UNREACHABLE[shot.version]
         if arrivals:
             refused = resets or any(error.icmp == unreachable for error in errors)
             return Outcome.REFUSED if refused and not answers else Outcome.DELIVERED
         return Outcome.REJECTED if errors or resets else Outcome.SILENT
+
+
+def _returned(
+    sightings: Iterable[Sighting], source: int
+) -> tuple[list[Sighting], list[Sighting], list[Sighting]]:
+    """Return the answers, resets and errors that the sender got.
+
+    What was flooded past its NIC, for another MAC, its kernel never got.
+    """
+    found: dict[int, list[Sighting]] = {What.ANSWER: [], What.RESET: [], What.ERROR: []}
+    for sighting in sightings:
+        if sighting.station == source and sighting.addressed:
+            found.get(sighting.what, []).append(sighting)
+    return found[What.ANSWER], found[What.RESET], found[What.ERROR]
 
 
 def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:

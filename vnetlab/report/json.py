@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from vnetlab.guarantees import UNKNOWN, VerdictKind
 from vnetlab.items import ItemKind
+from vnetlab.report.changes import change_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vnetlab.converge import Comparison
     from vnetlab.coverage import Coverage
     from vnetlab.guarantees import Flow, Verdict
     from vnetlab.plan import Step
@@ -47,11 +51,13 @@ def coverage_object(coverage: Coverage) -> JsonObject:
     return {**counts, "uncovered": uncovered, "disputed": list(coverage.disputed)}
 
 
-def status_object(labs: tuple[LabStatus, ...]) -> JsonObject:
-    """Return the object of `status --json`."""
+def status_object(labs: tuple[LabStatus, ...], drifts: Mapping[str, Comparison] | None = None) -> JsonObject:
+    """Return the object of `status --json`; with ``drifts`` that of `status --drift --json`."""
+    found = drifts or {}
     return {
         "labs": [
             {
+                **({"drift": _drift(found[lab.name])} if lab.name in found else {}),
                 "name": lab.name,
                 "holder": lab.holder,
                 "nodes": {
@@ -64,14 +70,37 @@ def status_object(labs: tuple[LabStatus, ...]) -> JsonObject:
     }
 
 
+def _drift(found: Comparison) -> JsonObject:
+    return {"changes": change_objects(found.plan.steps), "beyond": list(found.beyond)}
+
+
 def plan_object(lab: str, steps: tuple[Step, ...], state: State) -> JsonObject:
     """Return the object of `plan --json`: the steps in order, and each node's nftables text."""
     return {
         "lab": lab,
+        "up": False,
         "steps": [step.describe() for step in steps],
+        "changes": change_objects(steps),
+        "beyond": [],
         "nftables": {
             namespace.name: [table.render() for table in namespace.tables]
             for namespace in state.namespaces
+            if namespace.tables
+        },
+    }
+
+
+def changes_object(lab: str, found: Comparison) -> JsonObject:
+    """Return the object of `plan --json` for a lab that is up."""
+    return {
+        "lab": lab,
+        "up": True,
+        "steps": [step.describe() for step in found.plan.steps],
+        "changes": change_objects(found.plan.steps),
+        "beyond": list(found.beyond),
+        "nftables": {
+            namespace.name: [table.render() for table in namespace.tables]
+            for namespace in found.desired.namespaces
             if namespace.tables
         },
     }

@@ -8,10 +8,12 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from vnetlab.plan import SetSysctls
+from vnetlab.report.changes import change_lines, summary
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vnetlab.converge import Comparison
     from vnetlab.plan import Step
     from vnetlab.state import State, Sysctl
 
@@ -37,6 +39,19 @@ def print_plan(console: Console, lab: str, steps: tuple[Step, ...], state: State
         for table in namespace.tables:
             console.print()
             _print_nft(console, table.render())
+
+
+def print_changes(console: Console, lab: str, found: Comparison) -> None:
+    """Print what has to be done to a lab that is up, in order, and what no change takes away."""
+    steps = found.plan.steps
+    if not steps:
+        console.print(Text(f"{lab}: nothing to do", style="bold"))
+    else:
+        console.print(Text(f"{lab}: {len(steps)} steps: {summary(steps)}", style="bold"))
+    for line in change_lines(steps):
+        console.print(Text(f"  {line}"), soft_wrap=True)
+    for what in found.beyond:
+        console.print(Text(f"  ? {what}, which `up` leaves alone"), soft_wrap=True)
 
 
 def _common(steps: tuple[Step, ...]) -> tuple[Sysctl, ...]:

@@ -108,6 +108,8 @@ def print_predictions(console: Console, found: Forecast, compared: tuple[Compare
     parts = [f"{counts[word]} {word}" for word in (AGREE, DIFFER, UNKNOWN) if counts[word] or word == AGREE]
     console.print()
     console.print(f"{counts.total()} guarantees: promise and model: {', '.join(parts)}")
+    if any(each.count > 1 for each in compared):
+        console.print("(promises about single nodes and links are counted for one of each kind)", style="dim")
 
 
 def _verdict(each: Compared) -> Verdict:

@@ -1,0 +1,65 @@
+"""Faults in a real lab: each is noticed by packets, and nothing is left of any of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from machine import left_behind
+
+from vnetlab.errors import KernelError
+from vnetlab.mutate.bench import Bench
+from vnetlab.mutate.faults import faults_of
+from vnetlab.mutate.run import mutate
+from vnetlab.topology.model import Topology
+
+pytestmark = pytest.mark.kernel
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+COMMAND = [sys.executable, "-m", "vnetlab", "mutate"]
+
+
+def test_every_fault_of_a_small_lab_is_noticed() -> None:
+    score = mutate(Topology.load(TOPOLOGIES / "isolated.yaml"), benches=2)
+    assert [result.fault.id for result in score.survivors] == []
+    assert score.total.killed > 50
+
+
+def test_a_sample_of_a_larger_one_is_noticed() -> None:
+    score = mutate(Topology.load(TOPOLOGIES / "host-only.yaml"), seed=4, sample=40)
+    assert [result.fault.id for result in score.survivors] == []
+    assert score.total.faults == 40
+
+
+def test_a_fault_is_undone_and_what_is_not_is_found() -> None:
+    with Bench(Topology.load(TOPOLOGIES / "isolated.yaml")) as bench:
+        fault = next(f for f in faults_of(bench.state) if f.id.endswith("eth0: MTU 1280"))
+        bench.change(bench.state, fault.state)
+        with pytest.raises(KernelError, match="is not as it was before"):
+            bench.check(fault.id)
+        bench.change(fault.state, bench.state)
+        bench.check(fault.id)
+
+
+def test_json_and_nothing_else_on_stdout() -> None:
+    command = [*COMMAND, str(TOPOLOGIES / "isolated.yaml"), "--sample", "5", "--seed", "3", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["lab"], found["seed"], found["summary"]["faults"]) == ("isolated", 3, 5)
+    killed = [each for each in found["faults"] if each["verdict"] == "killed"]
+    assert all(each["noticed_by"]["guarantee"] for each in killed)
+
+
+def test_ctrl_c_leaves_nothing(session_mark: str) -> None:
+    command = [*COMMAND, str(TOPOLOGIES / "isolated.yaml")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 128 + signal.SIGINT
+    assert [line for line in left_behind(session_mark) if str(process.pid) in line] == []

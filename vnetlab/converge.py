@@ -1,0 +1,133 @@
+"""What differs between a lab that is up and what it shall be, and how it becomes that.
+
+The one sequence for a lab that is there: read, compare, and, if there is anything to do, change. Whoever
+calls has the lab to itself (kernel/lock.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vnetlab.description import decode, describe, hosts_file
+from vnetlab.errors import FeatureUnavailable, VnetlabError
+from vnetlab.kernel.lock import alone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vnetlab.description import Description
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.kernel.holder import Holder
+    from vnetlab.kernel.read import Node
+    from vnetlab.plan import Plan
+    from vnetlab.state import State
+    from vnetlab.topology.model import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A lab as it is and as it shall be."""
+
+    present: State
+    desired: State
+    """In the words of ``present``."""
+    plan: Plan
+    beyond: tuple[str, ...]
+    """What is there and no change takes away, since a State has no word for it: `NODE: WHAT`."""
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing at all differs."""
+        return not self.plan.steps and not self.beyond
+
+
+def compare(holder: Holder, desired: State, topology: Topology) -> Comparison:
+    """Return what differs in a lab that is up.
+
+    Raises LabLost, KernelError, FeatureUnavailable.
+    """
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.kernel.change import PRELOAD
+
+    with Agent(holder, PRELOAD) as agent:
+        return _compare(agent, _nodes(decode(holder.description()), topology), desired)
+
+
+def change_running(
+    name: str, desired: State, topology: Topology, told: Callable[[str], None]
+) -> tuple[Holder, Comparison] | None:
+    """Make the lab of that name what it shall be; None where it is still coming up.
+
+    Raises LabNotFound where none of that name is up, and as converge() does.
+    """
+    from vnetlab.kernel.holder import Holder
+
+    with ExitStack() as undo:
+        holder = undo.enter_context(Holder.find_own(name))
+        with alone(holder, "vnetlab up", told):
+            if not holder.description():
+                return None
+            found = converge(holder, desired, topology)
+        undo.pop_all()
+    return holder, found
+
+
+def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
+    """Make a lab that is up what it shall be, and return what differed.
+
+    Raises FeatureUnavailable before anything is changed, and KernelError with everything undone.
+    """
+    from vnetlab.kernel import detect
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.kernel.change import PRELOAD, Change, carry_out
+
+    try:
+        with Agent(holder, PRELOAD) as agent:
+            nodes = _nodes(decode(holder.description()), topology)
+            found = _compare(agent, nodes, desired)
+            about = describe(topology)
+            if not found.plan.steps and decode(holder.description()) == about:
+                return found
+            if absent := detect.missing(desired):
+                raise FeatureUnavailable(absent)
+            hosts = hosts_file(topology)
+            change = Change(found.present, found.desired, found.plan, nodes, about.encode(), hosts)
+            agent.call(carry_out, change)
+    except BaseException:
+        _mend(holder)
+        raise
+    return found
+
+
+def _mend(holder: Holder) -> None:
+    """Wait until the lab is as it was, whoever was interrupted or killed; undo what nobody undid."""
+    from vnetlab.kernel.agent import Agent
+    from vnetlab.kernel.change import PRELOAD, recover
+
+    try:
+        with Agent(holder, PRELOAD) as agent:
+            agent.call(recover, None)
+    except VnetlabError:  # the lab is gone, or the first error has said what is the matter
+        return
+
+
+def _compare(agent: Agent, nodes: tuple[Node, ...], desired: State) -> Comparison:
+    from vnetlab.kernel.read import read
+    from vnetlab.plan import diff
+    from vnetlab.plan.wording import in_words_of
+
+    present = agent.call(read, nodes)
+    wanted = in_words_of(present, desired)
+    beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
+    return Comparison(present, wanted, diff(present, wanted), beyond)
+
+
+def _nodes(before: Description, topology: Topology) -> tuple[Node, ...]:
+    """Return all nodes that the lab has before, after and in between."""
+    from vnetlab.kernel.read import Node
+
+    after = describe(topology).nodes
+    kinds = {node.name: node.kind for node in (*after, *before.nodes)}
+    return tuple(Node(name, kind) for name, kind in kinds.items())

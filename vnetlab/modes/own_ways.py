@@ -1,0 +1,174 @@
+"""Promises about what kernels do with their own routes: of VMs, machines and hosts, each by itself.
+
+Crafted frames say nothing about the sender's routes. Here its kernel sends: to the edges of each prefix that
+it has a route to, and to addresses beside them, which are another route's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Outcome, Special
+from vnetlab.modes.edges import beside, last, nowhere
+from vnetlab.modes.journey import travel
+from vnetlab.modes.packet import Fate, Packet
+from vnetlab.modes.pairs import BROADCAST_MAC
+from vnetlab.modes.promise import ECHO, SINK, Label, from_fate, own_address
+from vnetlab.modes.scopes import outsiders
+from vnetlab.modes.world import Hop
+from vnetlab.topology.model import Family, Vm, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.modes.world import Interface, World
+    from vnetlab.topology.model import IPAddress, Route
+
+
+def own_ways(world: World) -> Iterator[Guarantee]:
+    """Yield where each kernel's own routes lead."""
+    for node in world.interfaces:
+        if is_guest(world, node):
+            continue  # a guest's routes are its own affair
+        for target in _targets(world, node):
+            yield from _own_way(world, node, target)
+        yield from _broadcasts(world, node)
+        yield from _spent(world, node)
+
+
+def is_guest(world: World, node: str) -> bool:
+    """Tell whether a node is a VM behind a tap, whose kernel is none of the lab's."""
+    vm = world.topology.vms.get(node)
+    return isinstance(vm, Vm) and vm.backend != "namespace"
+
+
+def _targets(world: World, node: str) -> tuple[IPAddress, ...]:
+    """Return the addresses at and beside the edges of what a node has a way to; none of its own."""
+    found: dict[IPAddress, None] = {}
+    links = [a.network for i in world.interfaces[node] for a in i.addresses]
+    for prefix in (*links, *(route.prefix for route in world.topology.node(node).routes)):
+        if prefix.prefixlen == 0:
+            found |= dict.fromkeys(nowhere(world, family_of(prefix)))
+            continue
+        found |= dict.fromkeys((last(prefix), *beside(prefix)))
+    excluded = world.own_addresses[node] | _group_addresses(world)
+    return tuple(target for target in found if target not in excluded)
+
+
+def _group_addresses(world: World) -> frozenset[IPAddress]:
+    """Return the directed broadcasts and router anycasts, which more than one node may have."""
+    links = {a.network for found in world.interfaces.values() for i in found for a in i.addresses}
+    return frozenset(link.broadcast_address if link.version == 4 else link.network_address for link in links)
+
+
+def _bystander(world: World, source: str, fate: Fate, family: Family) -> str:
+    """Return a node that must not see a packet.
+
+    A router that the source's default route leads to, since it would get what the source takes for far; else
+    a host, else anybody that the packet does not pass.
+    """
+    passed = {source, fate.node, *fate.crossed}
+    default = next((r.via for r in world.topology.node(source).routes if _is_default(r, family)), None)
+    gateways = [
+        i.node
+        for own in world.interfaces[source]
+        for i in world.on_lan[own.lan]
+        if default is not None and any(a.ip == default for a in i.addresses)
+    ]
+    gateways = [g for g in gateways if world.is_router(g) and g not in passed]
+    hosts = [host for host in world.topology.hosts if host != source]
+    others = [n for n in world.interfaces if n not in passed and not world.is_router(n)]
+    routers = [n for n in world.interfaces if n not in passed]
+    return next(iter((*gateways, *hosts, *others, *routers)), "")
+
+
+def _is_default(route: Route, family: Family) -> bool:
+    return route.prefix.prefixlen == 0 and family_of(route.prefix) is family
+
+
+def _broadcasts(world: World, node: str) -> Iterator[Guarantee]:
+    """Yield that a node's directed broadcast (RFC 919, 7) is one to its neighbours."""
+    about = Label("node.broadcast", f"{node}'s broadcast reaches its link")
+    for own in world.interfaces[node]:
+        mine = own.address(Family.IPV4)
+        near = (i for i in world.on_lan[own.lan] if i.node != node and _hears(world, i))
+        isolated = own.port and own.network is not None and own.network.port_isolation
+        hearer = next((i for i in near if i.address(Family.IPV4)), None)
+        if mine is None or hearer is None or mine.network.prefixlen > 30 or isolated:
+            continue
+        packet = Packet(mine.ip, mine.network.broadcast_address)
+        hop = Hop(own, replace(hearer, mac=BROADCAST_MAC))
+        there = Fate(Outcome.DELIVERED, hearer.node, packet, Hop(own, hearer))
+        kind = replace(SINK, answer=False)
+        yield _by_kernel(
+            from_fate(world, about, hearer.node, hop, packet, kind, there, Special.BROADCAST, returns=False)
+        )
+
+
+def _hears(world: World, interface: Interface) -> bool:
+    """Tell whether a node is there to hear: a host is not on an isolated network."""
+    network = interface.network
+    return interface.port or network is None or world.properties[network.mode].presence
+
+
+def _spent(world: World, node: str) -> Iterator[Guarantee]:
+    """Yield that a VM's own default route leads to its host even where that denies without a word."""
+    about = Label("node.own-routes", f"{node}'s own routes lead where the file says")
+    for own in world.interfaces[node]:
+        network = own.network
+        if not (own.port and network and network.deny == "drop" and network.lan.host):
+            continue
+        for family in network.families():
+            target = next((m.address(family) for m in outsiders(world, network) if m.address(family)), None)
+            hop = world.hop(node, target.ip) if target else None
+            mine = own.address(family)
+            if target is None or hop is None or hop.by is not own or mine is None:
+                continue
+            packet = Packet(mine.ip, target.ip, ttl=1)
+            fate = travel(world, packet, hop)
+            if fate.outcome is Outcome.REJECTED:
+                yield _by_kernel(from_fate(world, about, hop.to.node, hop, packet, ECHO, fate, Special.TTL))
+
+
+def _own_way(world: World, node: str, target: IPAddress) -> Iterator[Guarantee]:
+    about = Label("node.own-routes", f"{node}'s own routes lead where the file says")
+    way = world.way(node, target)
+    hop = world.hop(node, target)
+    if way is None or hop is None:
+        yield from _nobody(world, about, node, target, way)
+        return
+    source = own_address(hop.by, target, hop)
+    if source is None:
+        return
+    packet = Packet(source, target)
+    fate = travel(world, packet, hop)
+    special = Special.NONE
+    if fate.unresolved:
+        fate, special = replace(fate, outcome=Outcome.SILENT, error="", error_from=None), Special.VACANT
+    witness = (
+        fate.node if fate.outcome is Outcome.DELIVERED else _bystander(world, node, fate, family_of(target))
+    )
+    if witness:
+        yield _by_kernel(from_fate(world, about, witness, hop, packet, ECHO, fate, special))
+
+
+def _by_kernel(guarantee: Guarantee) -> Guarantee:
+    return replace(guarantee, flow=replace(guarantee.flow, source_address=None, out_nic="", next_hop_mac=""))
+
+
+def _nobody(
+    world: World, about: Label, node: str, target: IPAddress, way: tuple[Interface, IPAddress] | None
+) -> Iterator[Guarantee]:
+    """Promise that a flow to where nobody is reaches nobody: nobody sees it."""
+    family = family_of(target)
+    own = way[0] if way else next((i for i in world.interfaces[node] if i.address(family)), None)
+    mine = own.address(family) if own else None
+    if own is None or mine is None:
+        return
+    packet = Packet(mine.ip, target)
+    silent = Fate(Outcome.SILENT, node, packet)
+    witness = _bystander(world, node, silent, family)
+    if witness:
+        guarantee = from_fate(world, about, witness, Hop(own, own), packet, ECHO, silent, Special.VACANT)
+        yield _by_kernel(guarantee)

@@ -1,0 +1,175 @@
+"""Promises that nobody passes on, answers for, or believes what is not theirs to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vnetlab.guarantees import Guarantee, Outcome, Special
+from vnetlab.modes.edges import last, vacant
+from vnetlab.modes.own_ways import is_guest
+from vnetlab.modes.packet import Fate, Packet
+from vnetlab.modes.pairs import resolution
+from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
+from vnetlab.modes.rewriting import source_towards
+from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local
+from vnetlab.modes.world import Hop
+from vnetlab.topology.model import Family, Host, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnetlab.modes.world import Interface, World
+
+
+def no_relays(world: World) -> Iterator[Guarantee]:
+    """Yield that neither VMs nor machines that are no routers pass on what is not for them."""
+    for node, interfaces in world.interfaces.items():
+        if isinstance(world.topology.node(node), Host) or world.is_router(node) or is_guest(world, node):
+            continue
+        about = Label("node.no-relay", f"{node} is no router and passes nothing on")
+        for own in interfaces:
+            for family in Family:
+                yield from _no_relay(world, about, own, family)
+
+
+def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Iterator[Guarantee]:
+    """Hand a node a frame for a third one, on the same link if there is one."""
+    near = [
+        i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and _may_talk(own, i)
+    ]
+    senders = [i for i in near if i.node not in world.topology.hosts]
+    if own.address(family) is None or not senders:
+        return
+    sender = senders[0]
+    target = next((i for i in near if i is not sender), None) or _far_away(world, own, family)
+    mine, there = sender.address(family), target.address(family) if target else None
+    if target is None or mine is None or there is None:
+        return
+    # A router would take its own address as a source for a lie, and so hide what comes back to it.
+    source = last(mine.network) if world.is_router(sender.node) else mine.ip
+    packet = Packet(source, there.ip)
+    fate = Fate(Outcome.SILENT, own.node, packet)
+    if family is Family.IPV6 and world.way(own.node, there.ip) is None:
+        # Without a way there, an IPv6 node says so even where it forwards nothing (`ip6_pkt_discard`).
+        speaker = source_towards(own, mine.ip)
+        fate = Fate(Outcome.REJECTED, own.node, packet, error="no-route", error_from=speaker)
+    hop = Hop(sender, own)
+    yield from_fate(world, about, target.node, hop, packet, SINK, fate, Special.CRAFTED)
+
+
+def _far_away(world: World, own: Interface, family: Family) -> Interface | None:
+    """Return a host's or machine's interface that a node is not on a link with."""
+    shared = {i.lan for i in world.interfaces[own.node]}
+    for node in (*world.topology.hosts, *world.topology.machines):
+        for other in world.interfaces.get(node, ()):
+            routes = world.is_router(node)
+            if other.network is None and not routes and other.lan not in shared and other.address(family):
+                return other
+    return None
+
+
+def _may_talk(own: Interface, other: Interface) -> bool:
+    isolated = own.network is other.network and own.network is not None and own.network.port_isolation
+    return not (isolated and own.port and other.port)
+
+
+def advertisements(world: World) -> Iterator[Guarantee]:
+    """Yield that router advertisements (RFC 4861, 4.2) change nobody's routes, whoever sends them.
+
+    On every link the last node tells the first, and the first machine of a segment tells all others.
+    """
+    for interfaces in world.on_lan.values():
+        nodes = [i for i in interfaces if i.node not in world.topology.hosts]
+        if not nodes:
+            continue
+        pairs = [(nodes[-1], nodes[0])]
+        if not nodes[0].lan.host:
+            machines = [i for i in nodes if i.node in world.topology.machines]
+            pairs += [(machines[0], other) for other in interfaces if machines]
+        for sender, hearer in dict.fromkeys(pairs):
+            yield from _advertisement(world, sender, hearer)
+
+
+def _advertisement(world: World, sender: Interface, hearer: Interface) -> Iterator[Guarantee]:
+    if (
+        sender.node == hearer.node
+        or is_guest(world, hearer.node)
+        or (hearer.port and not _may_talk(sender, hearer))
+    ):
+        return
+    about = Label("node.router-advertisement", "an advertisement changes nobody's routes", sender.network)
+    packet = Packet(link_local(sender.mac), ALL_NODES, ttl=255)
+    hop = Hop(sender, replace(sender, mac=group_mac(ALL_NODES)))
+    silent = Fate(Outcome.SILENT, hearer.node, packet)
+    kind = replace(ECHO, answer=False)
+    yield from_fate(world, about, hearer.node, hop, packet, kind, silent, Special.ADVERTISEMENT)
+
+
+def proxies(world: World) -> Iterator[Guarantee]:
+    """Yield that hosts and routers answer no ARP request but for the addresses of that very interface.
+
+    And that what a router passes on for nobody ends there.
+    """
+    for node, interfaces in world.interfaces.items():
+        router = world.is_router(node)
+        if is_guest(world, node) or len(interfaces) < 2:
+            continue
+        about = Label("node.no-proxy", f"{node} answers for no address but its own")
+        yield from _vacant_by_routes(world, node, interfaces) if router else ()
+        empty = Label("node.vacant", f"{node} knows its links' prefixes whole")
+        for own in interfaces:
+            asker = _asker(world, own)
+            others = ((i, _asker(world, i)) for i in interfaces if i.lan != own.lan)
+            found = next(((i, far) for i, far in others if far), None)
+            if asker is None or found is None or found[1].node == asker.node:
+                continue
+            beyond, far = found
+            if router or node in world.topology.hosts:
+                yield from _not_for(about, asker, far)
+            yield from _not_for(about, asker, replace(beyond, node=far.node))
+            if router:
+                for family in Family:
+                    yield from _vacant_beyond(world, empty, Hop(asker, own), beyond, family)
+
+
+def _vacant_by_routes(world: World, node: str, interfaces: tuple[Interface, ...]) -> Iterator[Guarantee]:
+    """Yield where a router's routes lead what goes to the last address of each, which nobody has."""
+    about = Label("node.vacant", f"{node} knows the prefixes of its routes whole")
+    taken = frozenset().union(*world.own_addresses.values())
+    for route in world.topology.node(node).routes:
+        target = last(route.prefix)
+        if route.prefix.prefixlen == 0 or target in taken:
+            continue
+        for own in interfaces:
+            near = (i for i in world.on_lan[own.lan] if i.node in world.topology.machines and i.node != node)
+            mine = next((a for a in (i.address(family_of(target)) for i in near) if a), None)
+            asker = world.owner(own.lan, mine.ip) if mine else None
+            witness = next((n for n in world.topology.hosts), "")
+            if asker and mine and witness:
+                yield from vacant(world, about, witness, Hop(asker, own), Packet(mine.ip, target))
+                break
+
+
+def _not_for(about: Label, asker: Interface, far: Interface) -> Iterator[Guarantee]:
+    """Yield that nobody answers for an address on another link; who has it is not even asked."""
+    mine, there = asker.address(Family.IPV4), far.address(Family.IPV4)
+    if mine and there and not asker.on_link(there.ip):
+        yield resolution(about, asker, far.node, mine.ip, there.ip, Outcome.SILENT)
+
+
+def _vacant_beyond(
+    world: World, about: Label, hop: Hop, beyond: Interface, family: Family
+) -> Iterator[Guarantee]:
+    mine, there = hop.by.address(family), beyond.address(family)
+    if mine is None or there is None or world.owner(beyond.lan, last(there.network)):
+        return
+    witness = next((n for n in world.topology.hosts if n != hop.by.node), "")
+    if witness:
+        yield from vacant(world, about, witness, hop, Packet(mine.ip, last(there.network)))
+
+
+def _asker(world: World, own: Interface) -> Interface | None:
+    """Return a neighbour on an interface's link."""
+    near = (i for i in world.on_lan[own.lan] if i.node != own.node and i.node not in world.topology.hosts)
+    return next((i for i in near if i.address(Family.IPV4)), None)

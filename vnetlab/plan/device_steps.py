@@ -1,0 +1,264 @@
+"""Steps of devices, and of the addresses, neighbours and routes that devices carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from vnetlab.plan.steps import Effect, Step
+
+if TYPE_CHECKING:
+    from vnetlab.state import Address, Bridge, Link, Neighbour, StaticRoute, Tap, Veth
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBridge(Step):
+    """Make a bridge, down."""
+
+    link: Bridge
+
+    def _what(self) -> str:
+        return f"create bridge {_named(self.link)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTap(Step):
+    """Make a persistent tap device, down."""
+
+    link: Tap
+
+    def _what(self) -> str:
+        return f"create tap {_named(self.link)}{_port(self.link)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVeth(Step):
+    """Make a veth pair, both ends down; the near end joins its bridge."""
+
+    link: Veth
+    peer: Veth
+
+    def _what(self) -> str:
+        far = f"{self.link.peer_namespace}: {_named(self.peer)}"
+        return f"create veth {_named(self.link)}{_port(self.link)}, other end in {far}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLink(Step):
+    """Delete a device; of a veth pair the other end goes with it."""
+
+    device: str
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"delete {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameLink(Step):
+    """Give a device its readable name."""
+
+    device: str
+    altname: str
+
+    def _what(self) -> str:
+        return f"name {self.device} {self.altname} as well"
+
+
+@dataclass(frozen=True, slots=True)
+class UnnameLink(Step):
+    """Take a readable name from a device."""
+
+    device: str
+    altname: str
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"name {self.device} no longer {self.altname}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMac(Step):
+    """Give a device another MAC, and its link-local address with it."""
+
+    device: str
+    mac: str
+    old: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"change MAC of {self.device} from {self.old} to {self.mac}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMtu(Step):
+    """Give a device another MTU."""
+
+    device: str
+    mtu: int
+    old: int
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"change MTU of {self.device} from {self.old} to {self.mtu}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttachPort(Step):
+    """Make a device a port of a bridge."""
+
+    device: str
+    bridge: str
+
+    def _what(self) -> str:
+        return f"attach {self.device} to bridge {self.bridge}"
+
+
+@dataclass(frozen=True, slots=True)
+class DetachPort(Step):
+    """Make a device a port of no bridge."""
+
+    device: str
+    bridge: str
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"detach {self.device} from bridge {self.bridge}"
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatePort(Step):
+    """Stop frames between a bridge port and the other isolated ones."""
+
+    device: str
+
+    def _what(self) -> str:
+        return f"isolate port {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnisolatePort(Step):
+    """Let frames pass between a bridge port and the isolated ones."""
+
+    device: str
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"end isolation of port {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp(Step):
+    """Set a device up."""
+
+    device: str
+
+    def _what(self) -> str:
+        return f"set {self.device} up"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown(Step):
+    """Set a device down."""
+
+    device: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"set {self.device} down"
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress(Step):
+    """Add an address, without duplicate address detection."""
+
+    address: Address
+
+    def _what(self) -> str:
+        return f"add address {self.address.address} to {self.address.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAddress(Step):
+    """Remove an address."""
+
+    address: Address
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"remove address {self.address.address} from {self.address.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddNeighbour(Step):
+    """Add a permanent neighbour entry."""
+
+    neighbour: Neighbour
+
+    def _what(self) -> str:
+        entry = self.neighbour
+        return f"add neighbour {entry.address} at {entry.mac} on {entry.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNeighbour(Step):
+    """Remove a permanent neighbour entry."""
+
+    neighbour: Neighbour
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"remove neighbour {self.neighbour.address} on {self.neighbour.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoute(Step):
+    """Add a static route."""
+
+    route: StaticRoute
+
+    def _what(self) -> str:
+        return f"add route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRoute(Step):
+    """Replace a static route by another to the same prefix, without a moment of none."""
+
+    route: StaticRoute
+    old: StaticRoute
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        was, now = self.old, self.route
+        return f"change route to {now.prefix} from {was.via} on {was.device} to {now.via} on {now.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRoute(Step):
+    """Remove a static route."""
+
+    route: StaticRoute
+
+    effect: ClassVar[Effect] = Effect.REMOVE
+
+    def _what(self) -> str:
+        return f"remove route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+
+
+def _named(link: Link) -> str:
+    return f"{link.name} ({link.altname})" if link.altname else link.name
+
+
+def _port(link: Link) -> str:
+    return f" on bridge {link.master}" if link.master else ""
