@@ -11,7 +11,7 @@ from vnetlab.modes.edges import beside, beyond_uplink, nowhere
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, Label, from_fate
-from vnetlab.modes.scopes import group_mac, label, outsiders, ports_of
+from vnetlab.modes.scopes import group_mac, label, outsiders, ports_of, takes_part
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, family_of
 
@@ -170,7 +170,7 @@ def outsiders_to_nowhere(world: World) -> Iterator[Guarantee]:
     """Yield that hosts and routers deny what their neighbours send them for nobody."""
     for node, interfaces in world.interfaces.items():
         host = world.topology.hosts.get(node)
-        if not (host or world.is_router(node)):
+        if not (takes_part(host) if host else world.is_router(node)):
             continue
         about = Label("node.nowhere", f"{node} denies what it has no route for")
         for own in interfaces:

@@ -86,7 +86,7 @@ def _sources_inside(
     family = family_of(subnet)
     mine = label(network, "source-edge", "its VMs are its whole prefix, and no address beside it")
     sources: list[IPAddress] = [
-        last(subnet, world.own_addresses[network.host]),
+        last(subnet, world.taken),
         *beside(subnet),
         *nowhere(world, family)[:1],
     ]
@@ -121,7 +121,7 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
         target = machine.address(family)
         if target is None:
             continue
-        packet = Packet(last(subnet, world.own_addresses[network.host]), target.ip)
+        packet = Packet(last(subnet, world.taken), target.ip)
         # Two kinds: what has ports is translated by a rule of its own.
         for kind in (SINK, replace(ECHO, answer=False)):
             yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
@@ -138,7 +138,7 @@ def _hairpins(world: World, network: Network, side: Interface, subnet: IPNetwork
         sender = next((i for i in ports_of(world, network) if i.node != forward.to), None)
         if sender and outside and sender.address(family_of(subnet)):
             kind = Kind(Protocol(forward.protocol), forward.port, answer=False)
-            packet = Packet(last(subnet, world.own_addresses[network.host]), outside.ip)
+            packet = Packet(last(subnet, world.taken), outside.ip)
             yield from one(world, about, forward.to, Hop(sender, side), packet, kind, Special.CRAFTED)
 
 
@@ -175,7 +175,7 @@ def _sources_outside(
         own = near.address(family) if near else None
         if near is None or own is None:
             continue
-        for source in (last(subnet, world.own_addresses[network.host]), *beside(subnet)):
+        for source in (last(subnet, world.taken), *beside(subnet)):
             if source not in world.own_addresses[network.host] and source not in own.network:
                 packet = Packet(source, own.ip)
                 hop = Hop(machine, near)
@@ -196,7 +196,7 @@ def vacant(
 def _vacant(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:
     """Yield that an address of the network that nobody has is treated as those that somebody has."""
     about = label(network, "vacant", "an address that nobody has is treated like its neighbours")
-    family, target = family_of(subnet), last(subnet, world.own_addresses[network.host])
+    family, target = family_of(subnet), last(subnet, world.taken)
     if world.owner(network.lan, target) is not None:
         return
     for machine in outsiders(world, network):

@@ -12,7 +12,7 @@ from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, Label, from_fate
 from vnetlab.modes.scopes import label, ports_of
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, family_of
+from vnetlab.topology.model import Family, Mode, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +82,12 @@ def _under(
     translated = _sent(world, mine, hop, own, target, ECHO, answered=True)
     assert translated.seen is not None
     yield replace(translated, seen=replace(translated.seen, source_address=outside))
+    networks = world.topology.hosts[network.host].networks.values()
+    translated_too = [s for n in networks if n.mode is Mode.NAT for s in n.subnets]
     for source in beside(subnet):
-        if source not in world.own_addresses[network.host]:
+        if source not in world.own_addresses[network.host] and not any(source in s for s in translated_too):
             yield _sent(world, other, hop, source, target, SINK, answered=False)
-    for source in (own, last(subnet)):
+    for source in (own, last(subnet, world.taken)):
         flow = _sent(world, leak, hop, source, target, replace(CONNECT, answer=False), answered=False)
         untracked = replace(flow.flow, special=Special.UNTRACKED)
         yield replace(flow, flow=untracked, expected=Outcome.SILENT, seen=None)
@@ -125,7 +127,9 @@ def any_source(world: World) -> Iterator[Guarantee]:
             far = next((i for i in sides if i.lan != near.lan), None)
             for family in Family:
                 own, there = near.address(family), far.address(family) if far else None
-                source = last(there.network) if there else next(iter(nowhere(world, family)), None)
+                source = (
+                    last(there.network, world.taken) if there else next(iter(nowhere(world, family)), None)
+                )
                 if machine and own and source and machine.address(family):
                     packet = Packet(source, own.ip)
                     hop = Hop(machine, near)

@@ -10,7 +10,7 @@ from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import ECHO, SINK, TCP_PORT, Label, from_fate
-from vnetlab.modes.scopes import label, link_local, ports_of
+from vnetlab.modes.scopes import label, link_local, ports_of, takes_part
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, Mode, family_of
 
@@ -161,15 +161,12 @@ def _no_routes(world: World) -> Iterator[Guarantee]:
 
 
 def _asked_sides(world: World, node: str) -> Iterator[Interface]:
-    """Yield where a node is asked: every network of a host and its LANs; of a router one segment.
-
-    A host that has bridge networks only is no part of the lab on layer 3: what it says is its own affair.
-    """
+    """Yield where a node is asked: every network of a host and its LANs; of a router one segment."""
     host = world.topology.hosts.get(node)
     if host is None:
         yield from world.interfaces[node][:1]
         return
-    if not any(network.lan.host for network in host.networks.values()):
+    if not takes_part(host):
         return
     for side in world.interfaces.get(node, ()):
         if side.network is None or world.properties[side.network.mode].presence:

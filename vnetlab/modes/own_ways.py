@@ -51,7 +51,7 @@ def _targets(world: World, node: str) -> tuple[IPAddress, ...]:
         if prefix.prefixlen == 0:
             found |= dict.fromkeys(nowhere(world, family_of(prefix)))
             continue
-        found |= dict.fromkeys((last(prefix), *beside(prefix)))
+        found |= dict.fromkeys((last(prefix, world.taken), *beside(prefix)))
     excluded = world.own_addresses[node] | _group_addresses(world)
     return tuple(target for target in found if target not in excluded)
 

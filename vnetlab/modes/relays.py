@@ -47,10 +47,10 @@ def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Ite
     if target is None or mine is None or there is None:
         return
     # A router would take its own address as a source for a lie, and so hide what comes back to it.
-    source = last(mine.network) if world.is_router(sender.node) else mine.ip
+    source = last(mine.network, world.taken) if world.is_router(sender.node) else mine.ip
     packet = Packet(source, there.ip)
     fate = Fate(Outcome.SILENT, own.node, packet)
-    if family is Family.IPV6 and world.way(own.node, there.ip) is None:
+    if family is Family.IPV6 and source == mine.ip and world.way(own.node, there.ip) is None:
         # Without a way there, an IPv6 node says so even where it forwards nothing (`ip6_pkt_discard`).
         speaker = source_towards(own, mine.ip)
         fate = Fate(Outcome.REJECTED, own.node, packet, error="no-route", error_from=speaker)
@@ -120,7 +120,7 @@ def proxies(world: World) -> Iterator[Guarantee]:
         empty = Label("node.vacant", f"{node} knows its links' prefixes whole")
         for own in interfaces:
             asker = _asker(world, own)
-            others = ((i, _asker(world, i)) for i in interfaces if i.lan != own.lan)
+            others = ((i, _asker(world, i, beside=own)) for i in interfaces if i.lan != own.lan)
             found = next(((i, far) for i, far in others if far), None)
             if asker is None or found is None or found[1].node == asker.node:
                 continue
@@ -136,10 +136,9 @@ def proxies(world: World) -> Iterator[Guarantee]:
 def _vacant_by_routes(world: World, node: str, interfaces: tuple[Interface, ...]) -> Iterator[Guarantee]:
     """Yield where a router's routes lead what goes to the last address of each, which nobody has."""
     about = Label("node.vacant", f"{node} knows the prefixes of its routes whole")
-    taken = frozenset().union(*world.own_addresses.values())
     for route in world.topology.node(node).routes:
-        target = last(route.prefix)
-        if route.prefix.prefixlen == 0 or target in taken:
+        target = last(route.prefix, world.taken)
+        if route.prefix.prefixlen == 0 or target in world.taken:
             continue
         for own in interfaces:
             near = (i for i in world.on_lan[own.lan] if i.node in world.topology.machines and i.node != node)
@@ -162,14 +161,16 @@ def _vacant_beyond(
     world: World, about: Label, hop: Hop, beyond: Interface, family: Family
 ) -> Iterator[Guarantee]:
     mine, there = hop.by.address(family), beyond.address(family)
-    if mine is None or there is None or world.owner(beyond.lan, last(there.network)):
+    if mine is None or there is None or world.owner(beyond.lan, last(there.network, world.taken)):
         return
     witness = next((n for n in world.topology.hosts if n != hop.by.node), "")
     if witness:
-        yield from vacant(world, about, witness, hop, Packet(mine.ip, last(there.network)))
+        yield from vacant(world, about, witness, hop, Packet(mine.ip, last(there.network, world.taken)))
 
 
-def _asker(world: World, own: Interface) -> Interface | None:
-    """Return a neighbour on an interface's link."""
-    near = (i for i in world.on_lan[own.lan] if i.node != own.node and i.node not in world.topology.hosts)
+def _asker(world: World, own: Interface, beside: Interface | None = None) -> Interface | None:
+    """Return a neighbour on an interface's link, which is not on the link of the one beside."""
+    there = {i.node for i in world.on_lan[beside.lan]} if beside else set()
+    away = {own.node, *world.topology.hosts, *there}
+    near = (i for i in world.on_lan[own.lan] if i.node not in away)
     return next((i for i in near if i.address(Family.IPV4)), None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnetlab.modes.world import Interface, World
-    from vnetlab.topology.model import IPAddress, Network
+    from vnetlab.topology.model import Host, IPAddress, Network
 
 ALL_NODES = IPv6Address("ff02::1")  # RFC 4291, 2.7.1
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")  # RFC 919
@@ -45,6 +45,14 @@ _GROUP_FLOWS: tuple[tuple[str, Kind, IPAddress, str, Special], ...] = (
 def label(network: Network, promise: str, text: str) -> Label:
     """Return the label of a promise that a network makes as a whole."""
     return Label(f"{network.mode.value}.{promise}", f"{network.host}/{network.name}: {text}", network)
+
+
+def takes_part(host: Host) -> bool:
+    """Tell whether a host is a part of the lab on layer 3.
+
+    One that has bridge networks only is not: what it says to those who ask it is its own affair.
+    """
+    return any(network.lan.host for network in host.networks.values())
 
 
 def ports_of(world: World, network: Network) -> list[Interface]:

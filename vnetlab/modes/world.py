@@ -139,6 +139,11 @@ class World:
             for node, interfaces in self.interfaces.items()
         }
 
+    @cached_property
+    def taken(self) -> frozenset[IPAddress]:
+        """Every address that some node has."""
+        return frozenset().union(*self.own_addresses.values())
+
     def way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
         """Return the interface and next hop that a node's routes give, by longest prefix."""
         key = (node, destination)
