@@ -14,6 +14,7 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
+pytestmark = [pytest.mark.kernel, pytest.mark.ordinary]
 ROOT = Path(__file__).parents[2]
 VNETLAB = [sys.executable, "-m", "vnetlab"]
 # A user namespace whose one user is not root has no capabilities, whoever made it.
