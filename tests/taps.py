@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vnetlab import Topology
+
+TOPOLOGIES = Path(__file__).parents[1] / "topologies"
 DEVICE = Path("/dev/net/tun")
 REFUSED = f"{DEVICE} cannot be opened here"
 """The reason that a skipped test gives; tests/skips.py expects such skips only where this is so."""
@@ -41,3 +44,12 @@ def without(text: str) -> str:
 def as_possible(text: str) -> str:
     """Return a topology file as it is where taps can be made, and else without them."""
     return text if OPEN else without(text)
+
+
+def delivered(name: str) -> Topology:
+    """Return a topology that comes with vnetlab; where taps cannot be made, without them."""
+    file = TOPOLOGIES / name
+    text = file.read_text(encoding="utf-8")
+    if OPEN or not has_taps(text):
+        return Topology.load(file)
+    return Topology.parse(without(text), name)

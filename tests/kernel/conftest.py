@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 MACHINE: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 
 
+def pytest_configure() -> None:
+    """Find `nft` and `ip` where distributions keep them out of the PATH of ordinary users."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.iter_markers("spread")) and item.path.parent == Path(__file__).parent:

@@ -65,6 +65,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 @pytest.mark.ordinary
+@pytest.mark.spread
 @pytest.mark.parametrize(
     "document",
     [document for document in DOCUMENTS if any(b.language == "console" for b in blocks(document))],

@@ -15,7 +15,19 @@ import taps
 from machine import MARK, left_behind, marked, state_of_machine
 
 FIVE_MODES = Path(__file__).parents[2] / "topologies" / "five-modes.yaml"
-MOMENTS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2, 1.5)  # of the two seconds that a test takes
+MOMENTS: tuple[float, ...] = (
+    0.05,
+    0.2,
+    0.35,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.2,
+    1.5,
+)  # of the two seconds that a test takes
+if os.geteuid():  # the kernel that ends a lab is the same for all
+    MOMENTS = MOMENTS[1::3]
 SEEN = 0.0
 """As soon as the victim is there, which on a busy machine may be later than all of the moments."""
 VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "agent_main"}
@@ -41,6 +53,7 @@ def _kill(mark: str, sign: str) -> int:
 
 @pytest.mark.kernel
 @pytest.mark.ordinary
+@pytest.mark.spread
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_nothing_is_left(victim: str, tmp_path: Path) -> None:
     killed = 0
