@@ -34,7 +34,7 @@ def cases() -> Iterator[object]:
             yield pytest.param(file, False, id=f"{file.name}-without-taps", marks=again)
 
 
-@pytest.mark.parametrize(("file", "whole"), cases())
+@pytest.mark.parametrize(("file", "whole"), list(cases()))
 def test_every_guarantee_holds(file: Path, whole: bool) -> None:
     topology = Topology.load(file) if whole else taps.delivered(file.name)
     with Lab(topology, f"topologies.{os.getpid()}") as lab:
