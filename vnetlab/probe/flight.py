@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Kind(IntEnum):
@@ -158,7 +161,7 @@ class Flight:
     """All that happens between opening the sockets and closing them."""
 
     stations: tuple[Station, ...]
-    shots: tuple[Shot, ...]
+    shots: Sequence[Shot]
     shot_of: tuple[int, ...]
     """For each guarantee, in their order, the number of its shot."""
     blocks: tuple[Block, ...]
@@ -260,7 +263,7 @@ class Taken:
 class Log:
     """What the wire saw; no more than that."""
 
-    sightings: tuple[Sighting, ...]
+    sightings: Sequence[Sighting]
     send_errors: tuple[SendError, ...] = ()
     drops: tuple[Drop, ...] = ()
     failures: tuple[Failure, ...] = ()

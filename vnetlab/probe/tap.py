@@ -17,6 +17,11 @@ from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
 from vnetlab.probe.guest import ICMP6, TCP, UDP, Guest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vnetlab.probe.flight import Listener, Point, Shot, Station
     from vnetlab.probe.posts import Notes, Readers
     from vnetlab.probe.reading import Reader
@@ -72,6 +77,14 @@ class GuestPost:
         for frame in self._frames.frames(number, shot, point.mac):
             os.write(descriptor, frame)
 
+    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
+        """Send rows as frames out of a NIC; yield what is not taken."""
+        for number, frame in enumerate(frames):
+            try:
+                os.write(self._taps[nic][0], frame.tobytes())
+            except OSError as error:
+                yield number, error
+
     def announce(self) -> None:
         """Say on each NIC where it is."""
         for descriptor, point, _ in self._taps.values():
@@ -88,7 +101,7 @@ class GuestPost:
                 frame = os.read(descriptor, FRAME_BYTES)
                 sighting = self._reader.frame(frame, self._index, label, point.mac)
                 if sighting is not None:
-                    self._notes.sightings.append(sighting)
+                    self._notes.inbox.note(sighting)
                 for answer in guest.answers(frame):
                     self._leave(label, answer)
         except BlockingIOError:

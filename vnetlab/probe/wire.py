@@ -17,8 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from vnetlab import garbage
 from vnetlab.probe import counters
+from vnetlab.probe.bursts import bursts
+from vnetlab.probe.columns import Shots, Sightings
 from vnetlab.probe.flight import (
     Block,
     Drop,
@@ -34,19 +38,25 @@ from vnetlab.probe.flight import (
 )
 from vnetlab.probe.frames import Frames
 from vnetlab.probe.host import HostPost
+from vnetlab.probe.inbox import Inbox
 from vnetlab.probe.listeners import Ears
 from vnetlab.probe.posts import MachinePost, Notes, PortsPost, Post
 from vnetlab.probe.reading import Reader
 from vnetlab.probe.tap import GuestPost
+from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-CHUNK = 64
-"""Shots between two rounds of reading: a quarter of what the smallest usual receive buffer
-holds.
+    from vnetlab.probe.columns import Numbers
+
+CHUNK = 200
+"""Shots of one sender, or to one receiver, between two rounds of reading: half of what the smallest usual
+receive buffer holds.
 """
+AT_ONCE = 128
+"""Frames between two looks at the backlog."""
 FULL_BACKLOG = 300
 """Packets waiting in the kernel at which sending pauses; it drops from 1,000
 (``netdev_max_backlog``).
@@ -90,11 +100,11 @@ class _Wire:
         self._spaces = spaces
         self._flight = flight
         self._closers: list[Callable[[], None]] = []
+        self._shots = Shots.of(flight.shots)
         self._routed: defaultdict[str, list[Shot]] = defaultdict(list)
-        for shot in flight.shots:
-            if not shot.mac:
-                self._routed[shot.station].append(shot)
-        self._notes = Notes()
+        for number in np.flatnonzero(self._shots.rows["mac_size"] == 0).tolist():
+            shot = self._shots[number]
+            self._routed[shot.station].append(shot)
         self._failures: list[Failure] = []
         self._taken: list[Taken] = []
         self._frames = Frames(nonce)
@@ -104,7 +114,9 @@ class _Wire:
             for point in station.points
             for label in point.labels
         }
-        self._reader = Reader(self._frames.nonce, flight.shots, macs)
+        self._macs = macs
+        self._reader = Reader(nonce, self._shots, macs)
+        self._notes = Notes(Inbox(self._reader, nonce, self._shots))
         self._posts: dict[str, Post] = {}
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
@@ -128,7 +140,7 @@ class _Wire:
         adopted = self._adopted()
         notes = self._notes
         return Log(
-            sightings=tuple(notes.sightings),
+            sightings=Sightings(*notes.inbox.sightings()),
             send_errors=tuple(notes.send_errors),
             drops=tuple(self._drops(before)),
             failures=tuple(self._failures),
@@ -147,17 +159,16 @@ class _Wire:
 
     def _man(self, index: int, station: Station) -> None:
         frames, reader, notes = self._frames, self._reader, self._notes
-        shots, listeners = self._flight.shots, self._flight.listeners
         routed = self._routed[station.name]
         try:
             with self._spaces.inside(station.space):
                 post: Post
                 if station.role is Role.MACHINE:
-                    post = MachinePost(station, index, frames, reader, notes, routed)
+                    post = MachinePost(station, index, frames, notes, routed)
                 elif station.role is Role.HOST:
-                    post = HostPost(station, index, frames, reader, notes, routed, shots)
+                    post = HostPost(station, index, frames, reader, notes, routed)
                 elif station.role is Role.GUEST:
-                    post = GuestPost(station, index, frames, reader, notes, listeners)
+                    post = GuestPost(station, index, frames, reader, notes, self._flight.listeners)
                 else:
                     post = PortsPost(station, index, frames, reader, notes)
         except OSError as error:
@@ -190,22 +201,51 @@ class _Wire:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
 
-    def _send_all(self, numbers: tuple[int, ...]) -> None:
-        shots, posts = self._flight.shots, self._posts
-        for start in range(0, len(numbers), CHUNK):
-            for number in numbers[start : start + CHUNK]:
-                shot = shots[number]
-                post = posts.get(shot.station)
-                if post is None:
-                    continue
-                try:
-                    post.send(number, shot)
-                except OSError as error:
-                    refused = SendError(number, error.errno or 0, _why(error))
-                    self._notes.send_errors.append(refused)
+    def _send_all(self, numbers: Sequence[int]) -> None:
+        order = np.asarray(numbers, np.int64)
+        for part in bursts(self._shots.rows[order], CHUNK):
+            burst = order[part]
+            stations = self._shots.rows["station"][burst]
+            for station in np.unique(stations).tolist():
+                name = self._shots.stations[station]
+                if name in self._posts:
+                    self._send(self._posts[name], name, burst[stations == station])
             self._drain()
-            while counters.backlog() > FULL_BACKLOG:
-                self._drain(0.001)
+
+    def _send(self, post: Post, station: str, numbers: Numbers) -> None:
+        """Send shots of one station, in their order."""
+        rows = self._shots.rows[numbers]
+        whole = patched(rows)
+        for part in np.split(np.arange(len(numbers)), np.flatnonzero(whole[1:] != whole[:-1]) + 1):
+            if whole[part[0]]:
+                self._transmit(post, station, numbers[part])
+                continue
+            for number in numbers[part].tolist():
+                try:
+                    post.send(number, self._shots[number])
+                except OSError as error:
+                    self._refused(number, error)
+                self._pace()
+
+    def _transmit(self, post: Post, station: str, numbers: Numbers) -> None:
+        rows, nics = self._shots.rows[numbers], self._shots.nics
+        macs = {nic: self._macs[station, nics[nic]] for nic in np.unique(rows["nic"]).tolist()}
+        for volley in volleys(self._frames, numbers, rows, macs):
+            # each frame for a group becomes as many as there are stations, before the next is sent
+            step = max(1, AT_ONCE // len(self._posts)) if volley.frames[0, 0] & 1 else AT_ONCE
+            for start in range(0, len(volley.shots), step):
+                frames = volley.frames[start : start + step]
+                for at, error in post.transmit(nics[volley.nic], frames):
+                    self._refused(int(volley.shots[start + at]), error)
+                self._pace()
+
+    def _refused(self, number: int, error: OSError) -> None:
+        self._notes.send_errors.append(SendError(number, error.errno or 0, _why(error)))
+
+    def _pace(self) -> None:
+        """Wait until the kernel has carried most of what was sent."""
+        while counters.backlog() > FULL_BACKLOG:
+            self._drain(0.001)
 
     def _forget(self, block: Block) -> None:
         for name in block.stations:
@@ -231,9 +271,9 @@ class _Wire:
         while (now := time.monotonic()) < still:
             if now > end:
                 return True
-            before = len(self._notes.sightings)
+            before = self._notes.inbox.count
             self._drain(still - now)
-            if len(self._notes.sightings) != before:
+            if self._notes.inbox.count != before:
                 still = time.monotonic() + quiet
         return False
 
@@ -258,11 +298,10 @@ class _Wire:
 
     def _adopted(self) -> Iterator[tuple[int, str, str]]:
         """Find routes that come from the flight's router advertisements."""
-        shots = self._flight.shots
         signs = [
             (number, self._frames.prefix(number).hex(), self._frames.router(number, shot).hex())
-            for number, shot in enumerate(shots)
-            if shot.kind is Kind.RA
+            for number in np.flatnonzero(self._shots.rows["kind"] == Kind.RA).tolist()
+            for shot in (self._shots[number],)
         ]
         for name in self._flight.watched:
             if name not in self._posts:
