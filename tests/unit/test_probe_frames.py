@@ -29,6 +29,8 @@ from vnetlab.probe.volley import PATCHED, volleys
 
 NONCE = 0xFFFF_FFFE  # sequence numbers wrap around
 OWN, PEER = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+MACS = np.frombuffer(OWN + PEER, np.uint8).reshape(1, 2, 6)
+"""Of the first station's NICs, in the order in which shots name them."""
 ADDRESSES = {
     4: (ip_address("10.1.0.2").packed, ip_address("192.0.2.9").packed),
     6: (ip_address("fd00::2").packed, ip_address("2001:db8::9").packed),
@@ -225,17 +227,20 @@ def test_a_volley_is_the_frames_of_its_shots(kind: Kind, version: int, size: int
         shot(kind, version, size=size, ttl=9 + i, source_port=i and 4000 + i, wants_answer=bool(i % 2))
         for i in range(5)
     )
-    (volley,) = volleys(Frames(NONCE), np.arange(5), shots.rows, {0: OWN})
-    assert [row.tobytes() for row in volley.frames] == [
+    (volley,) = volleys(Frames(NONCE), np.arange(5), shots.rows, MACS)
+    assert [row.tobytes() for row in volley.frames.packets] == [
         frame for number, one in enumerate(shots) for frame in Frames(NONCE).frames(number, one, OWN)
     ]
 
 
-def test_volleys_keep_the_order_of_their_shots() -> None:
-    kinds = (Kind.UDP, Kind.UDP, Kind.TCP, Kind.UDP, Kind.ICMP)
-    shots = Shots.of(shot(kind, 4) for kind in kinds)
-    found = list(volleys(Frames(NONCE), np.arange(5), shots.rows, {0: OWN}))
-    assert [volley.shots.tolist() for volley in found] == [[0, 1], [2], [3], [4]]
+def test_volleys_go_by_shape_then_nic_and_keep_the_order_of_shots() -> None:
+    kinds = (Kind.UDP, Kind.UDP, Kind.ICMP, Kind.UDP, Kind.ARP, Kind.UDP)
+    nics = ("eth0", "eth1", "eth0", "eth1", "eth1", "eth0")
+    shots = Shots.of(shot(kind, 4, nic=nic) for kind, nic in zip(kinds, nics, strict=True))
+    found = list(volleys(Frames(NONCE), np.arange(6), shots.rows, MACS))
+    assert [volley.shots.tolist() for volley in found] == [[4], [2], [0, 5, 1, 3]]
+    assert [volley.runs for volley in found] == [((0, 1),), ((0, 1),), ((0, 2), (2, 4))]
+    assert found[0].frames.packets[0, 6:12].tobytes() == PEER
 
 
 @pytest.mark.parametrize(("kind", "version"), SHAPES)

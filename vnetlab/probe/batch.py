@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
@@ -46,22 +44,30 @@ def _headers(count: int, buffer: Bytes, size: int) -> tuple[NDArray[Any], NDArra
     return headers, vectors
 
 
-def transmit(descriptor: int, packets: Bytes) -> Iterator[tuple[int, OSError]]:
-    """Send rows of equal length; yield the number of each that the kernel does not take, and why."""
-    count, size = packets.shape
-    held = np.ascontiguousarray(packets)
-    headers, _vectors = _headers(count, held, size)
-    at = 0
-    while at < count:
-        start = headers.ctypes.data + at * _MMSGHDR.itemsize
-        done = _libc.sendmmsg(descriptor, ctypes.c_void_p(start), min(count - at, MOST), 0)
-        if done < 0:
-            number = ctypes.get_errno()
-            if number != errno.EINTR:
-                yield at, OSError(number, os.strerror(number))
-                at += 1
-        else:
-            at += done
+class Batch:
+    """Packets of equal length, ready to be sent, some by this socket and some by that."""
+
+    def __init__(self, packets: Bytes) -> None:
+        """Take a packet a row."""
+        self.packets = np.ascontiguousarray(packets)
+        self._headers, self._vectors = _headers(len(packets), self.packets, packets.shape[1])
+        self._address = self._headers.ctypes.data
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+    def send(self, descriptor: int, start: int, stop: int) -> list[tuple[int, OSError]]:
+        """Send the packets from one number up to another; return those that are not taken, and why."""
+        refused = []
+        while start < stop:
+            where = ctypes.c_void_p(self._address + start * _MMSGHDR.itemsize)
+            done = _libc.sendmmsg(descriptor, where, min(stop - start, MOST), 0)
+            if done >= 0:
+                start += done
+            elif (number := ctypes.get_errno()) != errno.EINTR:
+                refused.append((start, OSError(number, os.strerror(number))))
+                start += 1
+        return refused
 
 
 class Arena:

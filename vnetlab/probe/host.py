@@ -13,7 +13,6 @@ from functools import partial
 from struct import Struct, pack
 from typing import TYPE_CHECKING
 
-from vnetlab.probe import batch
 from vnetlab.probe.counters import has_carrier
 from vnetlab.probe.frames import Frames, gratuitous
 from vnetlab.probe.neighbours import Neighbours
@@ -21,12 +20,11 @@ from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, enla
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Shot, Sighting, Station
+    from vnetlab.probe.posts import Refused
     from vnetlab.probe.reading import Reader
 
 IP_PKTINFO = 8
@@ -94,9 +92,9 @@ class HostPost:
         for packet in self._frames.packets(number, shot, source):
             self._sender.send(packet, shot, device)
 
-    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
-        """Send rows as frames out of a device; yield what is not taken."""
-        return batch.transmit(self._captures[self._devices[nic]].socket.fileno(), frames)
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a device; return what is not taken."""
+        return frames.send(self._captures[self._devices[nic]].socket.fileno(), start, stop)
 
     def announce(self) -> None:
         """Say on each segment where the host is."""

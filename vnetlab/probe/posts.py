@@ -11,18 +11,16 @@ from dataclasses import dataclass, field
 from struct import unpack_from
 from typing import TYPE_CHECKING, Protocol
 
-from vnetlab.probe import batch, filters
+from vnetlab.probe import filters
 from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames, gratuitous
 from vnetlab.probe.inbox import Inbox, Place
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Point, SendError, Shot, Station
     from vnetlab.probe.reading import Reader
 
@@ -45,6 +43,9 @@ class Notes:
     sources: list[tuple[int, bytes]] = field(default_factory=list)
 
 
+Refused = list[tuple[int, OSError]]
+"""Numbers of frames in a batch that a kernel did not take, and why."""
+
 Readers = list[tuple[int, "Callable[[], None]"]]
 """Descriptors and what to call when they have something to read."""
 
@@ -55,8 +56,8 @@ class Post(Protocol):
     def send(self, number: int, shot: Shot) -> None:
         """Send a shot. Raises OSError where the kernel does not take it."""
 
-    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
-        """Send rows as frames out of a NIC; yield the number of each that is not taken, and why."""
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return the number of each that is not taken, and why."""
 
     def announce(self) -> None:
         """Tell bridges where the station's NICs are."""
@@ -165,9 +166,9 @@ class MachinePost:
         for frame in self._frames.frames(number, shot, capture.point.mac):
             capture.socket.send(frame)
 
-    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
-        """Send rows as frames out of a NIC; yield what is not taken."""
-        return batch.transmit(self._captures[nic].socket.fileno(), frames)
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return what is not taken."""
+        return frames.send(self._captures[nic].socket.fileno(), start, stop)
 
     def announce(self) -> None:
         """Say on each NIC where it is."""
@@ -217,13 +218,15 @@ class PortsPost:
         for frame in self._frames.frames(number, shot, self._macs[shot.nic]):
             self._socket.sendto(frame, (shot.nic, 0))
 
-    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
-        """Send rows as frames out of a port; yield what is not taken."""
-        for number, frame in enumerate(frames):
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a port; return what is not taken."""
+        refused: Refused = []
+        for number in range(start, stop):
             try:
-                self._socket.sendto(frame.tobytes(), (nic, 0))
+                self._socket.sendto(frames.packets[number].tobytes(), (nic, 0))
             except OSError as error:
-                yield number, error
+                refused.append((number, error))
+        return refused
 
     def announce(self) -> None:
         """Ports announce nothing."""

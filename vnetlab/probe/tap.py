@@ -17,13 +17,9 @@ from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
 from vnetlab.probe.guest import ICMP6, TCP, UDP, Guest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Listener, Point, Shot, Station
-    from vnetlab.probe.posts import Notes, Readers
+    from vnetlab.probe.posts import Notes, Readers, Refused
     from vnetlab.probe.reading import Reader
 
 FRAME_BYTES = 65_550
@@ -77,13 +73,15 @@ class GuestPost:
         for frame in self._frames.frames(number, shot, point.mac):
             os.write(descriptor, frame)
 
-    def transmit(self, nic: str, frames: NDArray[np.uint8]) -> Iterable[tuple[int, OSError]]:
-        """Send rows as frames out of a NIC; yield what is not taken."""
-        for number, frame in enumerate(frames):
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return what is not taken."""
+        refused: Refused = []
+        for number in range(start, stop):
             try:
-                os.write(self._taps[nic][0], frame.tobytes())
+                os.write(self._taps[nic][0], frames.packets[number].tobytes())
             except OSError as error:
-                yield number, error
+                refused.append((number, error))
+        return refused
 
     def announce(self) -> None:
         """Say on each NIC where it is."""

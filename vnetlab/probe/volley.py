@@ -6,10 +6,12 @@ advertisements, DHCP, controls).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vnetlab.probe.batch import Batch
 from vnetlab.probe.flight import Kind
 from vnetlab.probe.frames import ARP_ETHERTYPE, ETHERTYPES, FIRST_PORT, NUMBER, PORTS, WANTED
 
@@ -30,11 +32,12 @@ _SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 
 
 class Volley(NamedTuple):
-    """Frames of equal length that leave by one NIC."""
+    """Frames of equal length, in the order of their stations and NICs."""
 
-    nic: int
     shots: Numbers
-    frames: Bytes
+    frames: Batch
+    runs: tuple[tuple[int, int], ...]
+    """Where the frames of each NIC begin and end."""
 
 
 def patched(rows: Rows) -> NDArray[np.bool_]:
@@ -43,34 +46,41 @@ def patched(rows: Rows) -> NDArray[np.bool_]:
     return found
 
 
-def volleys(frames: Frames, numbers: Numbers, rows: Rows, macs: dict[int, bytes]) -> Iterator[Volley]:
-    """Yield the frames of shots of one station, whose NICs have these MACs, in the order of the shots."""
-    shape = np.stack([rows["nic"], rows["kind"], rows["version"], rows["size"]], 1).astype(np.int64)
-    change = np.flatnonzero((shape[1:] != shape[:-1]).any(1)) + 1
-    for part in np.split(np.arange(len(rows)), change):
-        nic = int(rows["nic"][part[0]])
-        made = _frames(frames, numbers[part], rows[part], macs[nic])
-        yield Volley(nic, numbers[part], made)
+def volleys(frames: Frames, numbers: Numbers, rows: Rows, macs: Bytes) -> Iterator[Volley]:
+    """Yield the frames of shots, shape by shape: questions first, and those of one NIC in their order.
+
+    ``macs`` has the MAC of each NIC, by station and NIC.
+    """
+    keys = ("nic", "station", "size", "version", "kind")
+    order = np.lexsort([rows[key] for key in keys])
+    columns = np.stack([rows[key][order].astype(np.int64) for key in keys])
+    changes = columns[:, 1:] != columns[:, :-1]
+    for part in np.split(order, np.flatnonzero(changes[2:].any(0)) + 1):
+        nics, stations = rows["nic"][part], rows["station"][part]
+        edges = np.flatnonzero((nics[1:] != nics[:-1]) | (stations[1:] != stations[:-1])) + 1
+        ends = [0, *edges.tolist(), len(part)]
+        made = _frames(frames, numbers[part], rows[part], macs[stations, nics])
+        yield Volley(numbers[part], Batch(made), tuple(pairwise(ends)))
 
 
-def _frames(frames: Frames, numbers: Numbers, rows: Rows, mac: bytes) -> Bytes:
+def _frames(frames: Frames, numbers: Numbers, rows: Rows, macs: Bytes) -> Bytes:
     kind, version = Kind(rows["kind"][0]), int(rows["version"][0])
     template = frames.template(kind, version, int(rows["size"][0]))
     made = np.empty((len(rows), ETHER + len(template.data)), np.uint8)
-    made[:, :6], made[:, 6:12] = rows["mac"], np.frombuffer(mac, np.uint8)
+    made[:, :6], made[:, 6:12] = rows["mac"], macs
     ethertype = ARP_ETHERTYPE if kind is Kind.ARP else ETHERTYPES[version]
     made[:, 12:14] = np.frombuffer(ethertype, np.uint8)
     packets = made[:, ETHER:]
     packets[:] = np.frombuffer(template.data, np.uint8)
     if kind is Kind.ARP:
-        packets[:, 8:14], packets[:, 14:18] = np.frombuffer(mac, np.uint8), rows["source"][:, :4]
+        packets[:, 8:14], packets[:, 14:18] = macs, rows["source"][:, :4]
         packets[:, 24:28] = rows["destination"][:, :4]
         return made
     _fill_ip(packets, rows, version)
     if kind is Kind.NS:
         packets[:, 24:37] = np.frombuffer(_SOLICITED_NODE, np.uint8)
         packets[:, 37:40] = rows["destination"][:, 13:]
-        packets[:, 48:64], packets[:, 66:72] = rows["destination"], np.frombuffer(mac, np.uint8)
+        packets[:, 48:64], packets[:, 66:72] = rows["destination"], macs
     else:
         _fill_transport(packets, template, numbers, rows, frames.nonce)
     _finish(packets, template, version)

@@ -46,8 +46,10 @@ from vnetlab.probe.tap import GuestPost
 from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
 
     from vnetlab.probe.columns import Numbers
 
@@ -114,7 +116,8 @@ class _Wire:
             for point in station.points
             for label in point.labels
         }
-        self._macs = macs
+        self._macs = _macs(self._shots, macs)
+        self._unpaced = 0
         self._reader = Reader(nonce, self._shots, macs)
         self._notes = Notes(Inbox(self._reader, nonce, self._shots))
         self._posts: dict[str, Post] = {}
@@ -205,45 +208,49 @@ class _Wire:
         order = np.asarray(numbers, np.int64)
         for part in bursts(self._shots.rows[order], CHUNK):
             burst = order[part]
-            stations = self._shots.rows["station"][burst]
-            for station in np.unique(stations).tolist():
-                name = self._shots.stations[station]
-                if name in self._posts:
-                    self._send(self._posts[name], name, burst[stations == station])
+            whole = patched(self._shots.rows[burst])
+            if whole.any():
+                self._transmit(burst[whole])
+            for number in burst[~whole].tolist():
+                self._send(number, self._shots[number])
             self._drain()
 
-    def _send(self, post: Post, station: str, numbers: Numbers) -> None:
-        """Send shots of one station, in their order."""
-        rows = self._shots.rows[numbers]
-        whole = patched(rows)
-        for part in np.split(np.arange(len(numbers)), np.flatnonzero(whole[1:] != whole[:-1]) + 1):
-            if whole[part[0]]:
-                self._transmit(post, station, numbers[part])
-                continue
-            for number in numbers[part].tolist():
-                try:
-                    post.send(number, self._shots[number])
-                except OSError as error:
-                    self._refused(number, error)
-                self._pace()
+    def _send(self, number: int, shot: Shot) -> None:
+        post = self._posts.get(shot.station)
+        if post is None:
+            return
+        try:
+            post.send(number, shot)
+        except OSError as error:
+            self._refused(number, error)
+        self._pace(AT_ONCE // 4)
 
-    def _transmit(self, post: Post, station: str, numbers: Numbers) -> None:
-        rows, nics = self._shots.rows[numbers], self._shots.nics
-        macs = {nic: self._macs[station, nics[nic]] for nic in np.unique(rows["nic"]).tolist()}
-        for volley in volleys(self._frames, numbers, rows, macs):
+    def _transmit(self, numbers: Numbers) -> None:
+        shots = self._shots
+        for volley in volleys(self._frames, numbers, shots.rows[numbers], self._macs):
             # each frame for a group becomes as many as there are stations, before the next is sent
-            step = max(1, AT_ONCE // len(self._posts)) if volley.frames[0, 0] & 1 else AT_ONCE
-            for start in range(0, len(volley.shots), step):
-                frames = volley.frames[start : start + step]
-                for at, error in post.transmit(nics[volley.nic], frames):
-                    self._refused(int(volley.shots[start + at]), error)
-                self._pace()
+            group = volley.frames.packets[0, 0] & 1
+            step = max(1, AT_ONCE // len(self._flight.stations)) if group else AT_ONCE
+            for begin, end in volley.runs:
+                row = shots.rows[volley.shots[begin]]
+                post = self._posts.get(shots.stations[row["station"]])
+                if post is None:
+                    continue
+                for start in range(begin, end, step):
+                    stop = min(start + step, end)
+                    for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
+                        self._refused(int(volley.shots[at]), error)
+                    self._pace(AT_ONCE if group else stop - start)
 
     def _refused(self, number: int, error: OSError) -> None:
         self._notes.send_errors.append(SendError(number, error.errno or 0, _why(error)))
 
-    def _pace(self) -> None:
-        """Wait until the kernel has carried most of what was sent."""
+    def _pace(self, sent: int) -> None:
+        """Wait, now and then, until the kernel has carried most of what was sent."""
+        self._unpaced += sent
+        if self._unpaced < AT_ONCE:
+            return
+        self._unpaced = 0
         while counters.backlog() > FULL_BACKLOG:
             self._drain(0.001)
 
@@ -312,6 +319,16 @@ class _Wire:
                 for route in routes:
                     if prefix in route or router in route:
                         yield number, name, route
+
+
+def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:
+    """Return the MAC of each NIC by the numbers that shots have for station and NIC."""
+    found = np.zeros((len(shots.stations), len(shots.nics), 6), np.uint8)
+    for station, nic in np.unique(shots.rows[["station", "nic"]]).tolist():
+        mac = macs.get((shots.stations[station], shots.nics[nic]))
+        if mac:
+            found[station, nic] = np.frombuffer(mac, np.uint8)
+    return found
 
 
 def _why(error: OSError) -> str:
