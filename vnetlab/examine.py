@@ -30,6 +30,8 @@ from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
@@ -51,7 +53,7 @@ class Findings:
     """Guarantees that were not put to the test, since others exercise as much."""
 
 
-def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]) -> Findings:
+def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Sequence[Guarantee]) -> Findings:
     """Put guarantees to the model of both States and to packets, all of these in one flight.
 
     Raises KeyError where a guarantee names a node that the topology lacks, LabLost where the lab ends
@@ -74,7 +76,7 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
 
 
 def examine_cover(
-    agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]
+    agent: Agent, topology: Topology, compiled: State, guarantees: Sequence[Guarantee]
 ) -> Findings:
     """Do as examine() with only so many guarantees as exercise all that all of them do, says the model."""
     predicted = predict(topology, compiled, guarantees)
@@ -123,7 +125,7 @@ def control_predictions(topology: Topology, state: State, flight: Flight) -> tup
     )
 
 
-def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
+def controls_for(topology: Topology, wanted: Sequence[Guarantee]) -> Sequence[Guarantee]:
     """Return promised deliveries from the same senders and to the same receivers.
 
     A flow that was not seen proves nothing unless its sender could send and its receiver could see.

@@ -198,7 +198,7 @@ class Lab:
 
         return explain_lab(self.topology, self._running(), words)
 
-    def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
+    def _examine(self, guarantees: Sequence[Guarantee], pairs: str = "all") -> Findings:
         from vnetlab import examine
         from vnetlab.compile import compile_topology
 

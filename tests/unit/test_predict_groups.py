@@ -54,7 +54,7 @@ def many() -> Topology:
     return Topology.parse(MANY)
 
 
-def each_by_itself(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> list[Prediction]:
+def each_by_itself(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> list[Prediction]:
     """Follow every flow, alike or not."""
     model = model_of(topology, state, guarantees)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
@@ -69,7 +69,7 @@ def each_by_itself(topology: Topology, state: State, guarantees: tuple[Guarantee
     ]
 
 
-def differing(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Sequence[object]:
+def differing(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Sequence[object]:
     """Return where the two ways of asking disagree; which bystander a reason names does not matter."""
     of = dict(groups_of(topology, state, mentions(state)).of)
     of |= {names.port(vm.name, n.name): of[vm.name] for vm in topology.vms.values() for n in vm.nics}

@@ -20,7 +20,7 @@ from vnetlab.predict.world import Sockets
 from vnetlab.topology.links import macs_on_links
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 
 
-def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
+def predict(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> tuple[Prediction, ...]:
     """Return the model's answer to each guarantee, in their order.
 
     Of flows that are alike, between endpoints of equal treatment, one is followed.
@@ -39,7 +39,7 @@ def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...])
         return tuple(_predictions(topology, state, guarantees))
 
 
-def _predictions(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Iterator[Prediction]:
+def _predictions(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Iterator[Prediction]:
     model = model_of(topology, state, guarantees)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
     alike = Alike(topology, state, guarantees)
@@ -63,7 +63,7 @@ def _predictions(topology: Topology, state: State, guarantees: tuple[Guarantee, 
 class Alike:
     """Tells which guarantees are the same question but for names, sockets included."""
 
-    def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
+    def __init__(self, topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> None:
         mentioned = mentions(state)
         self._symbols = Symbols(topology, state, groups_of(topology, state, mentioned), mentioned.port)
         self._sockets = {each.node: each for each in sockets_for(guarantees)}
@@ -78,7 +78,7 @@ class Alike:
         return self._symbols.key(guarantee), reached, ports, heard
 
 
-def model_of(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Model:
+def model_of(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Model:
     """Return the model of a State as the topology's guarantees are judged in it."""
     return Model(state, guests_of(topology), sockets_for(guarantees), dict(_devices(topology)))
 

@@ -73,8 +73,17 @@ class Shots(Sequence[Shot]):
         stations, nics = Names(), Names()
         rows = np.zeros(len(found), SHOT)
         for at, shot in enumerate(found):
-            rows[at] = _shot_row(shot, stations, nics)
+            rows[at] = shot_row(shot, stations, nics)
         return cls(rows, stations.words, nics.words)
+
+    def __add__(self, other: Iterable[Shot]) -> Shots:
+        """Return these shots and others behind them."""
+        more = Shots.of(other)
+        stations, nics = Names(self.stations), Names(self.nics)
+        rows = more.rows.copy()
+        rows["station"] = np.array([stations.number(w) for w in more.stations], "i4")[rows["station"]]
+        rows["nic"] = np.array([nics.number(w) for w in more.nics], "i4")[rows["nic"]]
+        return Shots(np.concatenate([self.rows, rows]), stations.words, nics.words)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -175,7 +184,8 @@ def rows_of(sightings: Sequence[Sighting], nics: Names) -> Rows:
     return rows
 
 
-def _shot_row(shot: Shot, stations: Names, nics: Names) -> tuple[object, ...]:
+def shot_row(shot: Shot, stations: Names, nics: Names) -> tuple[object, ...]:
+    """Return a shot as a row of `SHOT`."""
     return (
         stations.number(shot.station), nics.number(shot.nic), shot.kind, shot.version,
         padded(shot.mac, 6), len(shot.mac), padded(shot.source), len(shot.source),

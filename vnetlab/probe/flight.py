@@ -7,7 +7,7 @@ kernel's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,6 +130,8 @@ class Listener:
     protocol: str
     """``tcp`` or ``udp``."""
     port: int
+    answers: bool = field(default=True, compare=False)
+    """Some flow asks for an answer there; else what arrives need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class Flight:
     blocks: tuple[Block, ...]
     listeners: tuple[Listener, ...] = ()
     controls: tuple[Control, ...] = ()
+    introductions: int = 0
+    """So many shots at the end are questions that nobody judges: by them answerers know who asks."""
     watched: tuple[str, ...] = ()
     """Stations whose IPv6 routes are read after the flight, for what router advertisements did."""
     linger: float = 0.15

@@ -18,7 +18,7 @@ from vnetlab.probe.flight import Flight, Listener, Log, Role, SendError, What
 from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 OWN_ANSWERS = (
     errno.ENETUNREACH,
@@ -35,7 +35,7 @@ Place = tuple[str, str]
 """A node and one of its NICs, or the empty string for the node as a whole."""
 
 
-def judge(guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> tuple[Verdict, ...]:
+def judge(guarantees: Sequence[Guarantee], flight: Flight, log: Log) -> tuple[Verdict, ...]:
     """Return a verdict for each guarantee, in their order.
 
     ``flight`` must be the one planned for these guarantees.
@@ -44,7 +44,7 @@ def judge(guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> tuple[
 
 
 class _Judge:
-    def __init__(self, guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> None:
+    def __init__(self, guarantees: Sequence[Guarantee], flight: Flight, log: Log) -> None:
         self._log = log
         self._flight = flight
         self._observer = Observer(flight, log)

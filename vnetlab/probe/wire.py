@@ -118,8 +118,9 @@ class _Wire:
         }
         self._macs = _macs(self._shots, macs)
         self._unpaced = 0
-        self._reader = Reader(nonce, self._shots, macs)
-        self._notes = Notes(Inbox(self._reader, nonce, self._shots))
+        judged = self._shots[: len(self._shots) - flight.introductions]
+        self._reader = Reader(nonce, judged, macs)
+        self._notes = Notes(Inbox(self._reader, nonce, judged))
         self._posts: dict[str, Post] = {}
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}

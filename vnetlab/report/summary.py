@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Protocol, Special, VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vnetlab.coverage import Coverage
     from vnetlab.examine import Findings
@@ -107,7 +107,7 @@ def flow_label(flow: Flow) -> str:
     return " ".join(words)
 
 
-def titles(guarantees: tuple[Guarantee, ...]) -> tuple[str, ...]:
+def titles(guarantees: Sequence[Guarantee]) -> tuple[str, ...]:
     """Return a name for each guarantee: stable, readable, and unique among them.
 
     Those that read the same differ by the flow's destination address, and at last by a number.
