@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-def probe(agent: Agent, topology: Topology, guarantees: Sequence[Guarantee]) -> tuple[Verdict, ...]:
+def probe(agent: Agent, topology: Topology, guarantees: Sequence[Guarantee]) -> Sequence[Verdict]:
     """Return a verdict for each guarantee, in their order, all from one flight.
 
     Raises KeyError where a guarantee names a node that the topology lacks, LabLost where the lab

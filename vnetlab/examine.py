@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from vnetlab.concord import settle
+import numpy as np
+
+from vnetlab.concord import settle_all
 from vnetlab.cover import cover, with_companions
 from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
 from vnetlab.drift import drift
-from vnetlab.guarantees import Flow, Outcome, Protocol, Special, VerdictKind
+from vnetlab.guarantees import Flow, Outcome, Protocol, Special
 from vnetlab.kernel.read import nodes_of, read
+from vnetlab.many import Guarantees
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.matrix import model_of, predict
@@ -28,6 +31,7 @@ from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family
+from vnetlab.verdicts import HOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +40,18 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
+    from vnetlab.predict.matrix import Predictions
     from vnetlab.probe.flight import Flight
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
+    from vnetlab.verdicts import Verdicts
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What an examination found."""
 
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: Sequence[Verdict] = ()
     """One for each guarantee, in their order."""
     coverage: Coverage | None = None
     """What of the lab the flight exercised; None: nothing flew."""
@@ -62,6 +68,7 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Seque
     """
     if not guarantees:
         return Findings()
+    guarantees = Guarantees.of(guarantees)
     flight = plan_flight(topology, guarantees)
     present = agent.call(read, nodes_of(compiled))
     ruled = frozenset(space.name for space in present.namespaces if space.tables)
@@ -69,9 +76,9 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Seque
         predicted = predict(topology, compiled, guarantees)
         again = predict(topology, present, guarantees)
         flown = result()
-    changes = drift(compiled, present) if predicted != again else ()
+    changes = drift(compiled, present) if predicted.differs_from(again) else ()
     judged = judge(guarantees, flight, flown.log)
-    verdicts = tuple(settle(*answers, changes) for answers in zip(judged, predicted, again, strict=True))
+    verdicts = settle_all(judged, predicted, again, changes)
     return Findings(verdicts, _covered(topology, present, verdicts, again, flight, flown))
 
 
@@ -89,16 +96,17 @@ def examine_cover(
 def _covered(
     topology: Topology,
     present: State,
-    verdicts: tuple[Verdict, ...],
-    predictions: tuple[Prediction, ...],
+    verdicts: Verdicts,
+    predictions: Predictions,
     flight: Flight,
     flown: Flown,
 ) -> Coverage:
-    agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
-    used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
+    agreed = (predictions[number].used for number in predictions.telling(verdicts.kinds == HOLDS).tolist())
+    used: frozenset[Item] = frozenset().union(*agreed)
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    disputes = disputed((*predictions, *control_predictions(topology, present, flight)), exercised)
+    every = (predictions[n] for n in predictions.telling(np.ones(len(predictions), np.bool_)).tolist())
+    disputes = disputed((*every, *control_predictions(topology, present, flight)), exercised)
     return coverage(topology, present, exercised, disputes)
 
 

@@ -31,7 +31,7 @@ class Forecast:
 
     topology: Topology
     guarantees: Sequence[Guarantee]
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
     counts: tuple[int, ...]
     groups: Groups
     """Nodes of equal treatment; of those left out in the guarantees, the first ones of a group tell."""

@@ -140,7 +140,7 @@ class Lab:
         except KeyError:
             raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
 
-    def probe(self, pairs: str = "all") -> tuple[Verdict, ...]:
+    def probe(self, pairs: str = "all") -> Sequence[Verdict]:
         """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
 
         ``pairs="cover"`` leaves out those without which as much of the lab is exercised. Raises LabLost

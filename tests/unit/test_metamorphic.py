@@ -50,7 +50,7 @@ class Answers:
     topology: Topology
     state: State
     guarantees: Sequence[Guarantee]
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
 
     @property
     def pairs(self) -> Iterator[tuple[Guarantee, Prediction]]:

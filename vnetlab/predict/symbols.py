@@ -40,7 +40,7 @@ class Symbols:
         """``port_run`` tells which run of ports, that no rule tells apart, a port is in."""
         self._altnames = {(n.name, link.name): link.altname for n in state.namespaces for link in n.links}
         self._groups = groups.of
-        self._port_run = port_run
+        self.port_run = port_run
         present = [*topology.hosts, *topology.vms, *topology.machines]
         self._own = {
             name: _values(topology, name) if len(groups.members[groups.of[name]]) > 1 else ()
@@ -48,6 +48,10 @@ class Symbols:
         }
         self._written: dict[str, tuple[str, ...]] = {}
         self._at = {name: {value: at for at, value in enumerate(own)} for name, own in self._own.items()}
+
+    def group(self, node: str) -> int:
+        """Return the number of a node's group."""
+        return self._groups[node]
 
     def key(self, guarantee: Guarantee) -> Hashable:
         """Return a flow in symbols, with the groups of its ends."""
@@ -68,7 +72,7 @@ class Symbols:
             flow.protocol,
             symbol(flow.destination_address),
             symbol(flow.source_address),
-            self._port_run(flow.source_port),
+            self.port_run(flow.source_port),
             flow.destination_port,
             flow.answer,
             flow.special,
