@@ -15,7 +15,7 @@ from vnetlab.probe.columns import Sightings
 from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sighting, Station, What
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
@@ -68,6 +68,14 @@ class Observer:
         """Return every sighting of a shot."""
         return [self._seen[at] for at in range(self._starts[number], self._starts[number + 1])]
 
+    def _about(self, number: int, source: int, destination: int) -> Iterator[Sighting]:
+        """Yield what was seen of a shot at these stations, and answers to it wherever they were seen."""
+        start, stop = self._starts[number], self._starts[number + 1]
+        rows = self._seen.rows[start:stop]
+        station = rows["station"]
+        mask = (station == source) | (station == destination) | (rows["what"] == What.ANSWER)
+        return (self._seen[start + at] for at in np.flatnonzero(mask).tolist())
+
     def is_at(self, sighting: Sighting, station: str) -> bool:
         """Tell whether a sighting was made at the station of that name."""
         return sighting.station == self._index.get(station)
@@ -82,7 +90,7 @@ class Observer:
         errors: list[Sighting] = []
         strays: list[Sighting] = []
         macs: list[bytes] = []
-        for sighting in self.sightings(number):
+        for sighting in self._about(number, source, destination):
             what = sighting.what
             if what == What.REQUEST and sighting.station == destination:
                 arrivals.append(sighting)

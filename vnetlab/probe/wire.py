@@ -224,7 +224,7 @@ class _Wire:
             post.send(number, shot)
         except OSError as error:
             self._refused(number, error)
-        self._pace(AT_ONCE // 4)
+        self._pace(AT_ONCE, flood=True)  # its kernel may ask all of a segment for the next hop
 
     def _transmit(self, numbers: Numbers) -> None:
         shots = self._shots
@@ -241,18 +241,19 @@ class _Wire:
                     stop = min(start + step, end)
                     for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
                         self._refused(int(volley.shots[at]), error)
-                    self._pace(AT_ONCE if group else stop - start)
+                    self._pace(AT_ONCE if group else stop - start, flood=bool(group))
 
     def _refused(self, number: int, error: OSError) -> None:
         self._notes.send_errors.append(SendError(number, error.errno or 0, _why(error)))
 
-    def _pace(self, sent: int) -> None:
+    def _pace(self, sent: int, *, flood: bool = False) -> None:
         """Wait, now and then, until the kernel has carried most of what was sent."""
         self._unpaced += sent
         if self._unpaced < AT_ONCE:
             return
         self._unpaced = 0
-        while counters.backlog() > FULL_BACKLOG:
+        most = max(0, FULL_BACKLOG - len(self._flight.stations)) if flood else FULL_BACKLOG
+        while counters.backlog() > most:
             self._drain(0.001)
 
     def _forget(self, block: Block) -> None:
