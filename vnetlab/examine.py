@@ -101,11 +101,11 @@ def _covered(
     flight: Flight,
     flown: Flown,
 ) -> Coverage:
-    agreed = (predictions[number].used for number in predictions.telling(verdicts.kinds == HOLDS).tolist())
-    used: frozenset[Item] = frozenset().union(*agreed)
+    agreed = predictions.summed(verdicts.kinds == HOLDS)
+    used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    every = (predictions[n] for n in predictions.telling(np.ones(len(predictions), np.bool_)).tolist())
+    every = predictions.summed(np.ones(len(predictions), np.bool_))
     disputes = disputed((*every, *control_predictions(topology, present, flight)), exercised)
     return coverage(topology, present, exercised, disputes)
 

@@ -8,6 +8,7 @@ to refuse stays closed, and where nothing is to arrive, a frame for somebody els
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vnetlab.guarantees import Guarantee
+    from vnetlab.items import Item
     from vnetlab.state import State
     from vnetlab.topology.model import IPAddress, IPNetwork, Topology, Vm
 
@@ -56,6 +58,8 @@ class Predictions(Sequence[Prediction]):
         self.which = which
         self.asked = tuple(asked)
         self.found = tuple(found)
+        nothing: frozenset[Item] = frozenset()
+        self._bare = tuple(replace(each, used=nothing, after=nothing) for each in found)
         self._guarantees = guarantees
         self._alike = alike
 
@@ -69,12 +73,18 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, at: int | slice) -> Prediction | tuple[Prediction, ...]:
         if isinstance(at, slice):
             return tuple(self[number] for number in range(*at.indices(len(self))))
-        number = range(len(self))[at]
+        return self._exchanged(self.found, range(len(self))[at])
+
+    def bare(self, number: int) -> Prediction:
+        """Return a prediction without what the flow exercises, which of a flood is most of it."""
+        return self._exchanged(self._bare, number)
+
+    def _exchanged(self, found: tuple[Prediction, ...], number: int) -> Prediction:
         which = int(self.which[number])
         if self.asked[which] == number:
-            return self.found[which]
+            return found[which]
         known, wanted = self._guarantees[self.asked[which]], self._guarantees[number]
-        return self._alike.exchange(self.found[which], known, wanted)
+        return self._alike.exchange(found[which], known, wanted)
 
     def __iter__(self) -> Iterator[Prediction]:
         return (self[number] for number in range(len(self)))
@@ -91,16 +101,30 @@ class Predictions(Sequence[Prediction]):
         many = self._guarantees
         keys = many.pattern.astype(np.int64) * len(self.found) + self.which
         keys = keys * len(other.found) + other.which
-        return any(self[at] != other[at] for at in np.unique(keys, return_index=True)[1].tolist())
+        return any(self.bare(at) != other.bare(at) for at in np.unique(keys, return_index=True)[1].tolist())
 
-    def telling(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return numbers of guarantees of a mask that show together all that those exercise.
+    def summed(self, mask: NDArray[np.bool_]) -> tuple[Prediction, ...]:
+        """Return the answers to the guarantees of a mask, each once, with all that any of these exercise.
 
-        What a flow goes through is its sender's, its receiver's or neither's; so each answer is told with
-        each sender and each receiver of its own.
+        What a flow goes through is its sender's, its receiver's or neither's; so each answer is exchanged for
+        each sender and each receiver of its own, and not for every pair of them.
         """
+        telling = self._telling(np.flatnonzero(mask))
+        which = self.which[telling]
+        order = np.argsort(which, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+        return tuple(self._sum(int(which[part[0]]), telling[part].tolist()) for part in parts if len(part))
+
+    def _sum(self, which: int, numbers: Sequence[int]) -> Prediction:
+        prediction, asked = self.found[which], self._guarantees[self.asked[which]]
+        wanted = [self._guarantees[number] for number in numbers]
+        used = self._alike.exchanged_items(prediction.used, asked, wanted)
+        after = prediction.after and self._alike.exchanged_items(prediction.after, asked, wanted)
+        return replace(prediction, used=used, after=after)
+
+    def _telling(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return so many of these that each answer is there with each of its senders and receivers."""
         many = self._guarantees
-        numbers = np.flatnonzero(mask)
         found = [numbers[:0]]
         for ends in (many.source, many.destination):
             keys = self.which[numbers] * len(many.nodes) + ends[numbers]
@@ -142,6 +166,7 @@ class Alike:
         self._symbols = Symbols(topology, state, groups_of(topology, state, mentioned), mentioned.port)
         self._sockets = {each.node: each for each in sockets_for(guarantees)}
         self.exchange = self._symbols.exchange
+        self.exchanged_items = self._symbols.exchanged_items
 
     def classes(self, many: Guarantees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return one guarantee of each class whose members have equal keys for certain, and everyone's class.

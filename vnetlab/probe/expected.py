@@ -16,11 +16,13 @@ from vnetlab.probe.columns import Names, Shots, Sightings
 from vnetlab.probe.flight import Kind, What
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.many import Guarantees
-    from vnetlab.probe.columns import Rows
+    from vnetlab.probe.columns import Numbers, Rows
     from vnetlab.probe.flight import Flight, Log
 
     Mask = NDArray[np.bool_]
@@ -137,24 +139,36 @@ class Expectations:
         size = len(self._many)
         of = np.full(len(self._shots), -1, np.int64)
         of[self._of] = np.arange(size)
-        seen = seen[of[seen["shot"]] >= 0]
         number = of[seen["shot"]]
-        rows, shots = self._rows[number], self._shots.rows[self._of[number]]
-        here = seen["station"] == self._stations[self._many.source[number]]
-        there = seen["station"] == self._stations[self._many.destination[number]]
-        request = (seen["what"] == What.REQUEST) & there & seen["addressed"]
-        request &= rows["resolves"] | _arrived(rows, seen, shots)
-        answer = (seen["what"] == What.ANSWER) & here & _same(seen["source"], shots["destination"])
-        answer &= ~rows["resolves"] | ~rows["has_mac"] | _same(seen["mac"], rows["mac"][:, :6])
-        error = (seen["what"] == What.ERROR) & here & _refused(rows, seen, shots)
-        self._total, self._requests, self._answers, self._errors = (
-            np.bincount(number[mask], minlength=size)
-            for mask in (np.ones(len(seen), np.bool_), request, answer, error)
+        mine = number >= 0
+        self._total = np.bincount(number[mine], minlength=size)
+        self._requests, self._answers, self._errors = (
+            self._good(seen, number, mine & (seen["what"] == what), self._many.source if back else None, good)
+            for what, back, good in (
+                (What.REQUEST, False, _arrived),
+                (What.ANSWER, True, _answered),
+                (What.ERROR, True, _refused),
+            )
         )
+
+    def _good(
+        self,
+        seen: Rows,
+        number: Numbers,
+        of: Mask,
+        ends: NDArray[np.int32] | None,
+        good: Callable[[Rows, Rows, Rows], Mask],
+    ) -> Numbers:
+        """Count the good sightings of one sort at an end: the one given, else the destination."""
+        number, seen = number[of], seen[of]
+        end = self._many.destination if ends is None else ends
+        there = seen["station"] == self._stations[end[number]]
+        rows, shots = self._rows[number], self._shots.rows[self._of[number]]
+        return np.bincount(number[there & good(rows, seen, shots)], minlength=len(self._many))
 
 
 def _arrived(rows: Rows, seen: Rows, shots: Rows) -> Mask:
-    """Tell which requests have every field that is promised."""
+    """Tell which requests have every field that is promised; a question that is heard has none."""
     ported = np.isin(shots["kind"], _PORTED)
     good = (rows["nic"] == _ANY) | (rows["nic"] == seen["nic"])
     good &= (rows["ttl"] == _ANY) | (rows["ttl"] == seen["ttl"])
@@ -163,7 +177,15 @@ def _arrived(rows: Rows, seen: Rows, shots: Rows) -> Mask:
     for column in ("source", "destination"):
         good &= ~rows[f"has_{column}"] | _same(seen[column], rows[column])
     same_mac = (seen["mac_size"] == 6) & _same(seen["mac"], rows["mac"][:, :6])
-    found: Mask = good & (~rows["has_mac"] | same_mac)
+    good &= ~rows["has_mac"] | same_mac
+    found: Mask = seen["addressed"] & (rows["resolves"] | good)
+    return found
+
+
+def _answered(rows: Rows, seen: Rows, shots: Rows) -> Mask:
+    """Tell which answers come from who was asked; of ARP and ND, with the MAC that is promised."""
+    told = ~rows["resolves"] | ~rows["has_mac"] | _same(seen["mac"], rows["mac"][:, :6])
+    found: Mask = told & _same(seen["source"], shots["destination"])
     return found
 
 
@@ -187,5 +209,7 @@ def _put(row: Rows, column: str, value: Any) -> None:
 
 
 def _same(one: Rows, other: Rows) -> Mask:
-    found: Mask = (one == other).all(1)
+    found = np.ones(len(one), np.bool_)
+    for column in range(one.shape[1]):  # twice as fast as all(axis=1) of so short rows
+        found &= one[:, column] == other[:, column]
     return found

@@ -326,7 +326,9 @@ class _Wire:
 def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:
     """Return the MAC of each NIC by the numbers that shots have for station and NIC."""
     found = np.zeros((len(shots.stations), len(shots.nics), 6), np.uint8)
-    for station, nic in np.unique(shots.rows[["station", "nic"]]).tolist():
+    size = max(len(shots.nics), 1)
+    for place in np.unique(shots.rows["station"].astype(np.int64) * size + shots.rows["nic"]).tolist():
+        station, nic = divmod(place, size)
         mac = macs.get((shots.stations[station], shots.nics[nic]))
         if mac:
             found[station, nic] = np.frombuffer(mac, np.uint8)
