@@ -140,11 +140,12 @@ def controls_for(topology: Topology, wanted: Sequence[Guarantee]) -> Sequence[Gu
     """
     senders = {guarantee.source for guarantee in wanted}
     receivers = {guarantee.destination for guarantee in wanted}
+    many = guarantees_for(topology)
+    here, there = (np.array([node in ends for node in many.nodes], np.bool_) for ends in (senders, receivers))
     return tuple(
         guarantee
-        for guarantee in guarantees_for(topology)
+        for guarantee in many.chosen(here[many.source] | there[many.destination])
         if guarantee.expected is Outcome.DELIVERED
         and guarantee.flow.special is Special.NONE
-        and (guarantee.source in senders or guarantee.destination in receivers)
         and guarantee not in wanted
     )

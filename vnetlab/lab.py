@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabNotFound, NodeNotFound, UserError
-from vnetlab.guarantees import Outcome, Verdict, VerdictKind
+from vnetlab.guarantees import FLOW_KINDS, Outcome, Verdict, VerdictKind
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
@@ -140,20 +140,22 @@ class Lab:
         except KeyError:
             raise NodeNotFound(_unknown_node(self.name, name, list(self.nodes))) from None
 
-    def probe(self, pairs: str = "all") -> Sequence[Verdict]:
+    def probe(self, pairs: str = "all", flows: Sequence[str] = ()) -> Sequence[Verdict]:
         """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
 
-        ``pairs="cover"`` leaves out those without which as much of the lab is exercised. Raises LabLost
-        where the lab ends meanwhile, KernelError where its State cannot be read.
+        ``pairs="cover"`` leaves out those without which as much of the lab is exercised; ``flows`` names the
+        kinds of flow that are wanted, if not all: `resolution`, `icmp`, `tcp`, `udp`, `udp-one-way`. Raises
+        LabLost where the lab ends meanwhile, KernelError where its State cannot be read.
         """
-        return self.examine(pairs).verdicts
+        return self.examine(pairs, flows).verdicts
 
-    def examine(self, pairs: str = "all") -> Findings:
+    def examine(self, pairs: str = "all", flows: Sequence[str] = ()) -> Findings:
         """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
         pairs = checked_choice("pairs", pairs, ("all", "cover"))
-        return self._examine(guarantees_for(self.topology), pairs)
+        kinds = tuple(checked_choice("flows", kind, FLOW_KINDS) for kind in flows)
+        return self._examine(guarantees_for(self.topology, kinds), pairs)
 
     def expect(
         self,

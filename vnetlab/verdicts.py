@@ -73,6 +73,11 @@ class Verdicts(Sequence[Verdict]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    @property
+    def made(self) -> Mapping[int, Verdict]:
+        """Verdicts that are made already, by number: all that do not hold, and maybe others."""
+        return self._known
+
     def remade(self, number: int) -> Verdict:
         """Return a verdict made by itself, whatever is known of it."""
         return self._make(number)

@@ -14,9 +14,10 @@ from vnetlab import plan
 from vnetlab.compile import compile_topology
 from vnetlab.description import NodeInfo
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special, Verdict, VerdictKind
+from vnetlab.report.cell import Cell
 from vnetlab.report.json import plan_object, report_object, status_object
 from vnetlab.report.junit import junit_xml
-from vnetlab.report.matrix import Cell, build_matrix
+from vnetlab.report.matrix import build_matrix
 from vnetlab.report.paragraph import paragraph
 from vnetlab.report.picture import write_svg
 from vnetlab.report.plan_tree import print_plan

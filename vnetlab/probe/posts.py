@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vnetlab.probe.batch import Batch
-    from vnetlab.probe.flight import Point, SendError, Shot, Station
+    from vnetlab.probe.flight import Point, Shot, Station
     from vnetlab.probe.reading import Reader
 
 ETH_P_ALL = 0x0003
@@ -39,7 +39,6 @@ class Notes:
     """What the wire writes down while it flies."""
 
     inbox: Inbox
-    send_errors: list[SendError] = field(default_factory=list)
     sources: list[tuple[int, bytes]] = field(default_factory=list)
 
 

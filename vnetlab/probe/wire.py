@@ -21,7 +21,6 @@ import numpy as np
 
 from vnetlab import garbage
 from vnetlab.probe import counters
-from vnetlab.probe.bursts import bursts
 from vnetlab.probe.columns import Shots, Sightings
 from vnetlab.probe.flight import (
     Block,
@@ -31,7 +30,6 @@ from vnetlab.probe.flight import (
     Kind,
     Log,
     Role,
-    SendError,
     Shot,
     Station,
     Taken,
@@ -42,30 +40,18 @@ from vnetlab.probe.inbox import Inbox
 from vnetlab.probe.listeners import Ears
 from vnetlab.probe.posts import MachinePost, Notes, PortsPost, Post
 from vnetlab.probe.reading import Reader
+from vnetlab.probe.sending import Sender, why
 from vnetlab.probe.tap import GuestPost
-from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from numpy.typing import NDArray
 
-    from vnetlab.probe.columns import Numbers
-
-CHUNK = 200
-"""Shots of one sender, or to one receiver, between two rounds of reading: half of what the smallest usual
-receive buffer holds.
-"""
-AT_ONCE = 128
-"""Frames between two looks at the backlog."""
-FULL_BACKLOG = 300
-"""Packets waiting in the kernel at which sending pauses; it drops from 1,000
-(``netdev_max_backlog``).
-"""
 DEADLINE = 5.0
 """Seconds after the last shot at which the flight ends even if packets still arrive."""
-BETWEEN_BLOCKS = 0.01
+BETWEEN_BLOCKS = 0.001
+"""Seconds of quiet before the nodes of a block forget each other; who is late asks again."""
 EVENTS = 256
 CLOSING_THREADS = 16
 
@@ -116,12 +102,11 @@ class _Wire:
             for point in station.points
             for label in point.labels
         }
-        self._macs = _macs(self._shots, macs)
-        self._unpaced = 0
         judged = self._shots[: len(self._shots) - flight.introductions]
         self._reader = Reader(nonce, judged, macs)
         self._notes = Notes(Inbox(self._reader, nonce, judged))
         self._posts: dict[str, Post] = {}
+        self._sender = Sender(self._shots, self._frames, macs, self._posts, self._drain)
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
 
@@ -139,13 +124,13 @@ class _Wire:
             if at:
                 self._settle(BETWEEN_BLOCKS)
                 self._forget(self._flight.blocks[at - 1])
-            self._send_all(block.shots)
+            self._sender.send(block.shots)
         unsettled = self._settle(self._flight.linger)
         adopted = self._adopted()
         notes = self._notes
         return Log(
             sightings=Sightings(*notes.inbox.sightings()),
-            send_errors=tuple(notes.send_errors),
+            send_errors=tuple(self._sender.refused),
             drops=tuple(self._drops(before)),
             failures=tuple(self._failures),
             taken=tuple(self._taken),
@@ -176,7 +161,7 @@ class _Wire:
                 else:
                     post = PortsPost(station, index, frames, reader, notes)
         except OSError as error:
-            self._failures.append(Failure(station.name, _why(error)))
+            self._failures.append(Failure(station.name, why(error)))
             return
         self._closers.append(post.close)
         self._posts[station.name] = post
@@ -197,64 +182,13 @@ class _Wire:
                 with self._spaces.inside(station.space):
                     ears = Ears(listener, self._frames.nonce)
             except OSError as error:
-                self._taken.append(Taken(listener, in_use=False, text=_why(error)))
+                self._taken.append(Taken(listener, in_use=False, text=why(error)))
                 continue
             self._closers.append(ears.close)
             self._watch(listener.station, ears.readers())
             if ears.occupied:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
-
-    def _send_all(self, numbers: Sequence[int]) -> None:
-        order = np.asarray(numbers, np.int64)
-        for part in bursts(self._shots.rows[order], CHUNK):
-            burst = order[part]
-            whole = patched(self._shots.rows[burst])
-            if whole.any():
-                self._transmit(burst[whole])
-            for number in burst[~whole].tolist():
-                self._send(number, self._shots[number])
-            self._drain()
-
-    def _send(self, number: int, shot: Shot) -> None:
-        post = self._posts.get(shot.station)
-        if post is None:
-            return
-        try:
-            post.send(number, shot)
-        except OSError as error:
-            self._refused(number, error)
-        self._pace(AT_ONCE, flood=True)  # its kernel may ask all of a segment for the next hop
-
-    def _transmit(self, numbers: Numbers) -> None:
-        shots = self._shots
-        for volley in volleys(self._frames, numbers, shots.rows[numbers], self._macs):
-            # each frame for a group becomes as many as there are stations, before the next is sent
-            group = volley.frames.packets[0, 0] & 1
-            step = max(1, AT_ONCE // len(self._flight.stations)) if group else AT_ONCE
-            for begin, end in volley.runs:
-                row = shots.rows[volley.shots[begin]]
-                post = self._posts.get(shots.stations[row["station"]])
-                if post is None:
-                    continue
-                for start in range(begin, end, step):
-                    stop = min(start + step, end)
-                    for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
-                        self._refused(int(volley.shots[at]), error)
-                    self._pace(AT_ONCE if group else stop - start, flood=bool(group))
-
-    def _refused(self, number: int, error: OSError) -> None:
-        self._notes.send_errors.append(SendError(number, error.errno or 0, _why(error)))
-
-    def _pace(self, sent: int, *, flood: bool = False) -> None:
-        """Wait, now and then, until the kernel has carried most of what was sent."""
-        self._unpaced += sent
-        if self._unpaced < AT_ONCE:
-            return
-        self._unpaced = 0
-        most = max(0, FULL_BACKLOG - len(self._flight.stations)) if flood else FULL_BACKLOG
-        while counters.backlog() > most:
-            self._drain(0.001)
 
     def _forget(self, block: Block) -> None:
         for name in block.stations:
@@ -271,7 +205,7 @@ class _Wire:
                     read()
                 except OSError as error:
                     self._epoll.unregister(descriptor)
-                    self._failures.append(Failure(station, _why(error), in_flight=True))
+                    self._failures.append(Failure(station, why(error), in_flight=True))
 
     def _settle(self, quiet: float) -> bool:
         """Read until nothing has come for ``quiet`` seconds; tell if the deadline came first."""
@@ -321,20 +255,3 @@ class _Wire:
                 for route in routes:
                     if prefix in route or router in route:
                         yield number, name, route
-
-
-def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:
-    """Return the MAC of each NIC by the numbers that shots have for station and NIC."""
-    found = np.zeros((len(shots.stations), len(shots.nics), 6), np.uint8)
-    size = max(len(shots.nics), 1)
-    for place in np.unique(shots.rows["station"].astype(np.int64) * size + shots.rows["nic"]).tolist():
-        station, nic = divmod(place, size)
-        mac = macs.get((shots.stations[station], shots.nics[nic]))
-        if mac:
-            found[station, nic] = np.frombuffer(mac, np.uint8)
-    return found
-
-
-def _why(error: OSError) -> str:
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"

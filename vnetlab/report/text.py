@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vnetlab.guarantees import VerdictKind
+from vnetlab.report.cell import Cell
 from vnetlab.report.covered import coverage_lines
-from vnetlab.report.matrix import Cell, Matrix, Row, build_matrix
+from vnetlab.report.matrix import MOST_ROWS, Matrix, Row, build_matrix, by_network
 from vnetlab.report.paragraph import details, headline
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ PARAGRAPHS = 6
 def print_report(console: Console, report: Report) -> None:
     """Print the whole report."""
     console.print(Text.assemble(("vnetlab ", "bold"), (report.lab, "bold cyan")))
-    matrix = build_matrix(report)
+    large = sum(1 for _ in report.topology.nodes()) > MOST_ROWS
+    matrix = by_network(report) if large else build_matrix(report)
     if matrix.rows:
         console.print()
         print_matrix(console, matrix)
