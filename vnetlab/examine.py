@@ -11,7 +11,7 @@ of the compiled State is worked out in this process while the agent flies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,12 @@ from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family
-from vnetlab.verdicts import HOLDS
+from vnetlab.verdicts import HOLDS, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vnetlab.guarantees import Guarantee, Verdict
+    from vnetlab.guarantees import Guarantee
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
@@ -44,14 +44,13 @@ if TYPE_CHECKING:
     from vnetlab.probe.flight import Flight
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
-    from vnetlab.verdicts import Verdicts
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What an examination found."""
 
-    verdicts: Sequence[Verdict] = ()
+    verdicts: Verdicts = field(default_factory=lambda: Verdicts.of(()))
     """One for each guarantee, in their order."""
     coverage: Coverage | None = None
     """What of the lab the flight exercised; None: nothing flew."""
