@@ -58,7 +58,8 @@ def settle_all(
     keys = (many.pattern.astype(np.int64) * len(predicted.found) + predicted.which) * size + present.which
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     agree = [
-        _as_promised(many[at], predicted[at]) and _as_promised(many[at], present[at]) for at in first.tolist()
+        all(_as_promised(many[at], answers.bare(at)) for answers in (predicted, present))
+        for at in first.tolist()
     ]
     sure = (judged.kinds == HOLDS) & np.array(agree, np.bool_)[group]
 
