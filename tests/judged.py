@@ -9,12 +9,14 @@ from vnetlab.probe.trial import plan_flight
 from vnetlab.probe.wire import fly
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.kernel.agent import Agent
     from vnetlab.topology.model import Topology
 
 
-def probe(agent: Agent, topology: Topology, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
+def probe(agent: Agent, topology: Topology, guarantees: Sequence[Guarantee]) -> Sequence[Verdict]:
     """Return a verdict for each guarantee, in their order, all from one flight.
 
     Raises KeyError where a guarantee names a node that the topology lacks, LabLost where the lab

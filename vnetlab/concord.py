@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.predict.compare import differences
+from vnetlab.verdicts import HOLDS, KINDS, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.journey import Prediction
+    from vnetlab.predict.matrix import Predictions
 
 PROMISED, PREDICTED, PRESENT, OBSERVED = "promised", "predicted", "present", "observed"
 MOST_CHANGES = 3
@@ -39,6 +43,38 @@ class _Answer(NamedTuple):
 
     def agrees_with(self, other: _Answer) -> bool:
         return (self.outcome, self.as_promised) == (other.outcome, other.as_promised)
+
+
+def settle_all(
+    judged: Verdicts, predicted: Predictions, present: Predictions, drift: Sequence[str] = ()
+) -> Verdicts:
+    """Return the verdict on each guarantee that the judge has judged, as settle() does.
+
+    Where packets did what was promised, and the model says the same of one guarantee of each class that are
+    alike to it, all four agree.
+    """
+    many = judged.guarantees
+    size = len(present.found)
+    keys = (many.pattern.astype(np.int64) * len(predicted.found) + predicted.which) * size + present.which
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    agree = [
+        all(_as_promised(many[at], answers.bare(at)) for answers in (predicted, present))
+        for at in first.tolist()
+    ]
+    sure = (judged.kinds == HOLDS) & np.array(agree, np.bool_)[group]
+
+    def settled(number: int) -> Verdict:
+        return settle(judged[number], predicted[number], present[number], drift)
+
+    known = {number: settled(number) for number in np.flatnonzero(~sure).tolist()}
+    kinds = np.full(len(many), HOLDS, np.int8)
+    for number, verdict in known.items():
+        kinds[number] = KINDS.index(verdict.kind)
+    return Verdicts(many, kinds, settled, known)
+
+
+def _as_promised(guarantee: Guarantee, prediction: Prediction) -> bool:
+    return prediction.outcome is guarantee.expected and not differences(guarantee, prediction)
 
 
 def settle(judged: Verdict, predicted: Prediction, present: Prediction, drift: Sequence[str] = ()) -> Verdict:

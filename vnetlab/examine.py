@@ -11,16 +11,19 @@ of the compiled State is worked out in this process while the agent flies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from vnetlab.concord import settle
+import numpy as np
+
+from vnetlab.concord import settle_all
 from vnetlab.cover import cover, with_companions
 from vnetlab.coverage import Coverage, coverage, disputed, exercised_by
 from vnetlab.drift import drift
-from vnetlab.guarantees import Flow, Outcome, Protocol, Special, VerdictKind
+from vnetlab.guarantees import Flow, Outcome, Protocol, Special
 from vnetlab.kernel.read import nodes_of, read
+from vnetlab.many import Guarantees
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.matrix import model_of, predict
@@ -28,12 +31,16 @@ from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family
+from vnetlab.verdicts import HOLDS, Verdicts
 
 if TYPE_CHECKING:
-    from vnetlab.guarantees import Guarantee, Verdict
+    from collections.abc import Sequence
+
+    from vnetlab.guarantees import Guarantee
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
+    from vnetlab.predict.matrix import Predictions
     from vnetlab.probe.flight import Flight
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
@@ -43,7 +50,7 @@ if TYPE_CHECKING:
 class Findings:
     """What an examination found."""
 
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: Verdicts = field(default_factory=lambda: Verdicts.of(()))
     """One for each guarantee, in their order."""
     coverage: Coverage | None = None
     """What of the lab the flight exercised; None: nothing flew."""
@@ -51,7 +58,7 @@ class Findings:
     """Guarantees that were not put to the test, since others exercise as much."""
 
 
-def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]) -> Findings:
+def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Sequence[Guarantee]) -> Findings:
     """Put guarantees to the model of both States and to packets, all of these in one flight.
 
     Raises KeyError where a guarantee names a node that the topology lacks, LabLost where the lab ends
@@ -60,6 +67,7 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
     """
     if not guarantees:
         return Findings()
+    guarantees = Guarantees.of(guarantees)
     flight = plan_flight(topology, guarantees)
     present = agent.call(read, nodes_of(compiled))
     ruled = frozenset(space.name for space in present.namespaces if space.tables)
@@ -67,14 +75,14 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: tuple
         predicted = predict(topology, compiled, guarantees)
         again = predict(topology, present, guarantees)
         flown = result()
-    changes = drift(compiled, present) if predicted != again else ()
+    changes = drift(compiled, present) if predicted.differs_from(again) else ()
     judged = judge(guarantees, flight, flown.log)
-    verdicts = tuple(settle(*answers, changes) for answers in zip(judged, predicted, again, strict=True))
+    verdicts = settle_all(judged, predicted, again, changes)
     return Findings(verdicts, _covered(topology, present, verdicts, again, flight, flown))
 
 
 def examine_cover(
-    agent: Agent, topology: Topology, compiled: State, guarantees: tuple[Guarantee, ...]
+    agent: Agent, topology: Topology, compiled: State, guarantees: Sequence[Guarantee]
 ) -> Findings:
     """Do as examine() with only so many guarantees as exercise all that all of them do, says the model."""
     predicted = predict(topology, compiled, guarantees)
@@ -87,16 +95,17 @@ def examine_cover(
 def _covered(
     topology: Topology,
     present: State,
-    verdicts: tuple[Verdict, ...],
-    predictions: tuple[Prediction, ...],
+    verdicts: Verdicts,
+    predictions: Predictions,
     flight: Flight,
     flown: Flown,
 ) -> Coverage:
-    agreed = (p for v, p in zip(verdicts, predictions, strict=True) if v.kind is VerdictKind.HOLDS)
+    agreed = predictions.summed(verdicts.kinds == HOLDS)
     used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    disputes = disputed((*predictions, *control_predictions(topology, present, flight)), exercised)
+    every = predictions.summed(np.ones(len(predictions), np.bool_))
+    disputes = disputed((*every, *control_predictions(topology, present, flight)), exercised)
     return coverage(topology, present, exercised, disputes)
 
 
@@ -123,18 +132,19 @@ def control_predictions(topology: Topology, state: State, flight: Flight) -> tup
     )
 
 
-def controls_for(topology: Topology, wanted: tuple[Guarantee, ...]) -> tuple[Guarantee, ...]:
+def controls_for(topology: Topology, wanted: Sequence[Guarantee]) -> Sequence[Guarantee]:
     """Return promised deliveries from the same senders and to the same receivers.
 
     A flow that was not seen proves nothing unless its sender could send and its receiver could see.
     """
     senders = {guarantee.source for guarantee in wanted}
     receivers = {guarantee.destination for guarantee in wanted}
+    many = guarantees_for(topology)
+    here, there = (np.array([node in ends for node in many.nodes], np.bool_) for ends in (senders, receivers))
     return tuple(
         guarantee
-        for guarantee in guarantees_for(topology)
+        for guarantee in many.chosen(here[many.source] | there[many.destination])
         if guarantee.expected is Outcome.DELIVERED
         and guarantee.flow.special is Special.NONE
-        and (guarantee.source in senders or guarantee.destination in receivers)
         and guarantee not in wanted
     )

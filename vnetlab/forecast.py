@@ -16,6 +16,8 @@ from vnetlab.predict.matrix import predict
 from vnetlab.predict.miniature import counted, miniature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Guarantee
     from vnetlab.predict.groups import Groups
     from vnetlab.predict.journey import Prediction
@@ -28,8 +30,8 @@ class Forecast:
     """Guarantees, the model's answer to each, and how many of its kind each stands for."""
 
     topology: Topology
-    guarantees: tuple[Guarantee, ...]
-    predictions: tuple[Prediction, ...]
+    guarantees: Sequence[Guarantee]
+    predictions: Sequence[Prediction]
     counts: tuple[int, ...]
     groups: Groups
     """Nodes of equal treatment; of those left out in the guarantees, the first ones of a group tell."""
@@ -49,6 +51,6 @@ def _forecast(topology: Topology, state: State, *, every_pair: bool) -> Forecast
         return Forecast(topology, guarantees, predictions, (1,) * len(guarantees), small.groups)
     derived = guarantees_for(small.topology)
     told = [(g, count) for g, count in zip(derived, counted(small, derived), strict=True) if count]
-    guarantees = tuple(guarantee for guarantee, _ in told)
-    predictions = predict(small.topology, small.state, guarantees)
-    return Forecast(topology, guarantees, predictions, tuple(count for _, count in told), small.groups)
+    asked = tuple(guarantee for guarantee, _ in told)
+    predictions = predict(small.topology, small.state, asked)
+    return Forecast(topology, asked, predictions, tuple(count for _, count in told), small.groups)

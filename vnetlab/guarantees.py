@@ -163,3 +163,13 @@ class Verdict:
     """What a model of the compiled State says; None: it does not know."""
     present: Outcome | None = None
     """What the same model says of the State read back from the kernel; None: it does not know."""
+
+
+FLOW_KINDS = ("resolution", "icmp", "tcp", "udp", "udp-one-way")
+"""The kinds of flow by the names that a user chooses them by."""
+
+
+def kind_of(flow: Flow) -> str:
+    """Return which of FLOW_KINDS a flow is."""
+    one_way = flow.protocol is Protocol.UDP and not flow.answer
+    return "udp-one-way" if one_way else flow.protocol.value

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 from vnetlab.checks import checked_choice, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe
 from vnetlab.errors import LabExists, LabNotFound, NodeNotFound, UserError
-from vnetlab.guarantees import Outcome, Verdict, VerdictKind
+from vnetlab.guarantees import FLOW_KINDS, Outcome, Verdict, VerdictKind
 from vnetlab.kernel.lock import alone, nobody_is_told
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
 from vnetlab.topology.model import Expect, Family, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
@@ -186,20 +186,22 @@ class Lab:
         except KeyError:
             raise NodeNotFound(unknown_node(self.name, name, list(self.nodes))) from None
 
-    def probe(self, pairs: str = "all") -> tuple[Verdict, ...]:
+    def probe(self, pairs: str = "all", flows: Sequence[str] = ()) -> Sequence[Verdict]:
         """Judge every guarantee of the topology: by the model twice, and by real packets in one flight.
 
-        ``pairs="cover"`` leaves out those without which as much of the lab is exercised. Raises LabLost
-        where the lab ends meanwhile, KernelError where its State cannot be read.
+        ``pairs="cover"`` leaves out those without which as much of the lab is exercised; ``flows`` names the
+        kinds of flow that are wanted, if not all: `resolution`, `icmp`, `tcp`, `udp`, `udp-one-way`. Raises
+        LabLost where the lab ends meanwhile, KernelError where its State cannot be read.
         """
-        return self.examine(pairs).verdicts
+        return self.examine(pairs, flows).verdicts
 
-    def examine(self, pairs: str = "all") -> Findings:
+    def examine(self, pairs: str = "all", flows: Sequence[str] = ()) -> Findings:
         """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
         pairs = checked_choice("pairs", pairs, ("all", "cover"))
-        return self._examine(guarantees_for(self.topology), pairs)
+        kinds = tuple(checked_choice("flows", kind, FLOW_KINDS) for kind in flows)
+        return self._examine(guarantees_for(self.topology, kinds), pairs)
 
     def expect(
         self,
@@ -244,7 +246,7 @@ class Lab:
 
         return explain_lab(self.topology, self._running(), words)
 
-    def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
+    def _examine(self, guarantees: Sequence[Guarantee], pairs: str = "all") -> Findings:
         from vnetlab import examine
         from vnetlab.compile import compile_topology
 

@@ -25,6 +25,8 @@ from vnetlab.predict.matrix import predict
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Verdict
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.predict.journey import Prediction
@@ -228,7 +230,7 @@ def run_in(spaces: Spaces, change: Change) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def changed(change: Change) -> tuple[tuple[Verdict, ...], tuple[Prediction, ...]]:
+def changed(change: Change) -> tuple[Sequence[Verdict], Sequence[Prediction]]:
     """Return what packets and what the model say of the lab after a change."""
     desired, guarantees = compile_topology(topology()), guarantees_for(topology())
     nodes = nodes_of(desired)

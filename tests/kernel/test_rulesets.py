@@ -30,7 +30,7 @@ from vnetlab.probe.trial import plan_flight
 from vnetlab.probe.wire import fly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.spaces import Spaces
@@ -88,7 +88,7 @@ class Lab:
     def unload(self, file: RulesetFile) -> None:
         self._agent.call(_load, (file.node, "flush ruleset"))
 
-    def model(self, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
+    def model(self, guarantees: tuple[Guarantee, ...]) -> Sequence[Prediction]:
         return predict(topology(), self._agent.call(read, self._nodes), guarantees)
 
     def fly(self, guarantees: tuple[Guarantee, ...]) -> tuple[Fate, ...]:

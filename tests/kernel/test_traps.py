@@ -22,7 +22,7 @@ from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.state import NftChain, NftRule, NftTable, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 BRIDGE_NETFILTER = "net/bridge/bridge-nf-call-iptables"
 
@@ -321,7 +321,7 @@ TRAPS = (
 )
 
 
-def _probe(file: str, change: Callable[[State], State] | None = None) -> tuple[Verdict, ...]:
+def _probe(file: str, change: Callable[[State], State] | None = None) -> Sequence[Verdict]:
     topology = taps.delivered(file)
     state = compile_topology(topology)
     with Lab(topology, f"trap.{os.getpid()}", state=change(state) if change else state) as lab:

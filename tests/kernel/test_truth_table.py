@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vnetlab import Lab, Topology
 from vnetlab.guarantees import Outcome, Protocol, Special, Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TEXT = """
 name: truth
@@ -151,7 +155,7 @@ TABLE = (
 
 
 @lru_cache(maxsize=1)
-def _verdicts() -> tuple[Topology, tuple[Verdict, ...]]:
+def _verdicts() -> tuple[Topology, Sequence[Verdict]]:
     topology = Topology.parse(TEXT, "truth.yaml")
     with Lab(topology, f"truth.{os.getpid()}") as lab:
         return topology, lab.probe()

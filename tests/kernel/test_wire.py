@@ -288,14 +288,14 @@ def test_captures_that_overflow_are_noticed() -> None:
 
 def fly_without_reading(spaces: Spaces, flight: Any) -> Any:
     """Fly with chunks so large that no capture is read before the last shot of a block."""
-    from vnetlab.probe import wire
+    from vnetlab.probe import sending, wire
 
-    before = wire.CHUNK
-    wire.CHUNK = 1_000_000
+    before = sending.CHUNK
+    sending.CHUNK = 1_000_000
     try:
         return wire.fly(spaces, flight)
     finally:
-        wire.CHUNK = before
+        sending.CHUNK = before
 
 
 def test_half_open_connections_are_soon_given_up() -> None:

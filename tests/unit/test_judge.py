@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,10 @@ from vnetlab.probe.flight import Drop, Failure, Flight, Listener, Log, SendError
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family, Topology
+from vnetlab.verdicts import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HOLDS, BROKEN = VerdictKind.HOLDS, VerdictKind.BROKEN
 INCONCLUSIVE, UNAVAILABLE = VerdictKind.INCONCLUSIVE, VerdictKind.UNAVAILABLE
@@ -99,8 +103,11 @@ class Scene:
         self.log = replace(self.log, **changes)
         return self
 
-    def verdicts(self) -> tuple[Verdict, ...]:
-        return judge(self.guarantees, self.flight, self.log)
+    def verdicts(self) -> Sequence[Verdict]:
+        """Judge; what is told by columns has to be what is told of each by itself."""
+        found = judge(self.guarantees, self.flight, self.log)
+        assert [KINDS[kind] for kind in found.kinds] == [found.remade(at).kind for at in range(len(found))]
+        return found
 
     def verdict(self) -> Verdict:
         """Judge, and return the verdict on the first guarantee."""

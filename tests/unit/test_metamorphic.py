@@ -21,7 +21,7 @@ from vnetlab.predict.matrix import predict
 from vnetlab.topology.model import Expect, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
     from random import Random
 
     from vnetlab.guarantees import Guarantee
@@ -49,8 +49,8 @@ class Answers:
 
     topology: Topology
     state: State
-    guarantees: tuple[Guarantee, ...]
-    predictions: tuple[Prediction, ...]
+    guarantees: Sequence[Guarantee]
+    predictions: Sequence[Prediction]
 
     @property
     def pairs(self) -> Iterator[tuple[Guarantee, Prediction]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ def many() -> Topology:
     return Topology.parse(MANY)
 
 
-def each_by_itself(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> list[Prediction]:
+def each_by_itself(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> list[Prediction]:
     """Follow every flow, alike or not."""
     model = model_of(topology, state, guarantees)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
@@ -70,7 +71,7 @@ def each_by_itself(topology: Topology, state: State, guarantees: tuple[Guarantee
     ]
 
 
-def differing(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Sequence[object]:
+def differing(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Sequence[object]:
     """Return where the two ways of asking disagree; which bystander a reason names does not matter."""
     of = dict(groups_of(topology, state, mentions(state)).of)
     of |= {names.port(vm.name, n.name): of[vm.name] for vm in topology.vms.values() for n in vm.nics}
@@ -228,3 +229,28 @@ def test_what_differs_in_the_state_tells_apart(many: Topology) -> None:
 def test_a_rule_that_mentions_nobody_keeps_them_together(many: Topology) -> None:
     state = without_rules(compile_topology(many), "hv", "forward", "home: VM to the LAN and beyond")
     assert ("c1", "c2", "c3") in groups(many, state)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.05])
+@pytest.mark.parametrize("file", TOPOLOGIES, ids=lambda file: file.stem)
+def test_what_many_exercise_together_is_what_each_does(file: Path, share: float) -> None:
+    topology = Topology.load(file)
+    found = predict(topology, compile_topology(topology), guarantees_for(topology))
+    mask = np.random.default_rng(int(share * 100)).random(len(found)) < share
+    each = [prediction for prediction, chosen in zip(found, mask, strict=True) if chosen]
+    together = found.summed(mask)
+    assert frozenset().union(*(p.used for p in together)) == frozenset().union(*(p.used for p in each))
+    after = [frozenset().union(*(p.after or () for p in some)) for some in (together, each)]
+    assert after[0] == after[1]
+    assert any(p.after is None for p in together) == any(p.after is None for p in each)
+    assert len(together) <= len(set(found.which.tolist()))
+
+
+def test_predictions_are_exchanged_with_and_without_what_they_exercise(many: Topology) -> None:
+    found = predict(many, compile_topology(many), guarantees_for(many))
+    for number in range(0, len(found), 7):
+        assert found.bare(number) == found[number]
+        assert not found.bare(number).used
+    assert not found.differs_from(found)
+    other = predict(many, _rule(many, "ip daddr 192.0.2.1 drop"), guarantees_for(many))
+    assert found.differs_from(other) == (found != other)

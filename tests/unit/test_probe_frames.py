@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from ipaddress import ip_address
 
+import numpy as np
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment
 from scapy.layers.inet6 import (
@@ -18,12 +20,17 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from vnetlab.probe.flight import Kind, Shot, What
+from vnetlab.probe.columns import Shots, Sightings
+from vnetlab.probe.flight import Kind, Shot, Sighting, What
 from vnetlab.probe.frames import Frames, checksum, gratuitous
+from vnetlab.probe.inbox import Inbox, Place
 from vnetlab.probe.reading import Reader
+from vnetlab.probe.volley import PATCHED, volleys
 
 NONCE = 0xFFFF_FFFE  # sequence numbers wrap around
 OWN, PEER = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+MACS = np.frombuffer(OWN + PEER, np.uint8).reshape(1, 2, 6)
+"""Of the first station's NICs, in the order in which shots name them."""
 ADDRESSES = {
     4: (ip_address("10.1.0.2").packed, ip_address("192.0.2.9").packed),
     6: (ip_address("fd00::2").packed, ip_address("2001:db8::9").packed),
@@ -211,3 +218,61 @@ def test_a_cut_frame_is_passed_over(kind: Kind, version: int) -> None:
     for length in range(13, len(frame)):
         seen = known.frame(frame[:length], 0, "eth0", PEER)
         assert seen is None or seen.shot == 0
+
+
+@pytest.mark.parametrize(("kind", "version"), [s for s in SHAPES if s[0] in PATCHED])
+@pytest.mark.parametrize("size", [0, 999, 1000])
+def test_a_volley_is_the_frames_of_its_shots(kind: Kind, version: int, size: int) -> None:
+    shots = Shots.of(
+        shot(kind, version, size=size, ttl=9 + i, source_port=i and 4000 + i, wants_answer=bool(i % 2))
+        for i in range(5)
+    )
+    (volley,) = volleys(Frames(NONCE), np.arange(5), shots.rows, MACS)
+    assert [row.tobytes() for row in volley.frames.packets] == [
+        frame for number, one in enumerate(shots) for frame in Frames(NONCE).frames(number, one, OWN)
+    ]
+
+
+def test_volleys_go_by_shape_then_nic_and_keep_the_order_of_shots() -> None:
+    kinds = (Kind.UDP, Kind.UDP, Kind.ICMP, Kind.UDP, Kind.ARP, Kind.UDP)
+    nics = ("eth0", "eth1", "eth0", "eth1", "eth1", "eth0")
+    shots = Shots.of(shot(kind, 4, nic=nic) for kind, nic in zip(kinds, nics, strict=True))
+    found = list(volleys(Frames(NONCE), np.arange(6), shots.rows, MACS))
+    assert [volley.shots.tolist() for volley in found] == [[4], [2], [0, 5, 1, 3]]
+    assert [volley.runs for volley in found] == [((0, 1),), ((0, 1),), ((0, 2), (2, 4))]
+    assert found[0].frames.packets[0, 6:12].tobytes() == PEER
+
+
+@pytest.mark.parametrize(("kind", "version"), SHAPES)
+@pytest.mark.parametrize("filtered", [False, True])
+def test_packets_by_the_hundred_are_read_as_one_by_one(kind: Kind, version: int, filtered: bool) -> None:
+    """Shots, their answers, strangers, cut and spoilt frames: by columns and by the Reader the same."""
+    shots = Shots.of(shot(kind, version, source_port=9 + i) for i in range(10))
+    frames = [f for i, one in enumerate(shots) for f in Frames(NONCE).frames(i, one, OWN)]
+    frames += [f for i, one in enumerate(shots) for f in Frames(NONCE - 1000).frames(i, one, OWN)]
+    frames += list(Frames(NONCE).frames(10, shots[0], OWN))
+    frames += [frame[:cut] for frame in frames[:2] for cut in range(14, len(frame), 3)]
+    spoilt = [bytearray(frames[0]) for _ in range(2 * len(frames[0]))]
+    for at, frame in enumerate(spoilt):
+        frame[at // 2] ^= 0x81 if at % 2 else 0x12
+    frames += [bytes(frame) for frame in spoilt]
+    one_by_one = Reader(NONCE, shots, {("a", "eth0"): OWN})
+    expected = [s for f in frames if (s := one_by_one.frame(f, 3, "eth1", PEER)) is not None]
+    if filtered:
+        expected = [
+            s._replace(what=What.PASSED) if s.what == What.REQUEST else s
+            for s in expected
+            if s.what == What.REQUEST or kind in (Kind.ARP, Kind.NS)
+        ]
+    assert sorted(by_columns(shots, frames, filtered)) == sorted(expected)
+
+
+def by_columns(shots: Shots, frames: list[bytes], filtered: bool) -> list[Sighting]:
+    inbox = Inbox(Reader(NONCE, shots, {("a", "eth0"): OWN}), NONCE, shots)
+    place = inbox.place(Place(3, "eth1", PEER, filtered))
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with here, there:
+        for frame in frames:
+            here.send(frame)
+            inbox.receive(there.fileno(), place)
+    return list(Sightings(*inbox.sightings()))

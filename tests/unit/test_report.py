@@ -1,6 +1,7 @@
 """Reports of verdicts made by hand: every format says what the verdicts say, and nothing else."""
 
 import io
+import itertools
 import json
 from dataclasses import replace
 from ipaddress import ip_address
@@ -14,14 +15,15 @@ from vnetlab import plan
 from vnetlab.compile import compile_topology
 from vnetlab.description import NodeInfo
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special, Verdict, VerdictKind
+from vnetlab.report.cell import Cell
 from vnetlab.report.json import plan_object, report_object, status_object
 from vnetlab.report.junit import junit_xml
-from vnetlab.report.matrix import Cell, build_matrix
+from vnetlab.report.matrix import build_matrix
 from vnetlab.report.paragraph import paragraph
 from vnetlab.report.picture import write_svg
 from vnetlab.report.plan_tree import print_plan
 from vnetlab.report.summary import Report, flow_label, titles
-from vnetlab.report.text import print_report
+from vnetlab.report.text import MOST_NODES, print_report
 from vnetlab.status import LabStatus
 from vnetlab.topology.model import Family, Lan, Machine, Nic, Topology
 
@@ -269,3 +271,11 @@ def test_plan_shows_every_rule_whole_and_common_settings_once() -> None:
     assert json.loads(json.dumps(plan_object("five-modes", steps, state)))["steps"] == [
         step.describe() for step in steps
     ]
+
+
+def test_a_large_lab_is_summed_up_by_network_and_one_trouble_is_seen() -> None:
+    names = [f"m{number}" for number in range(MOST_NODES + 1)]
+    good = [verdict(a, b) for a, b in itertools.pairwise(names)]
+    assert text_of(report(*good)).count("●") == 2  # the only cell, and the legend
+    bad = replace(good[7], kind=VerdictKind.BROKEN, observed=Outcome.SILENT)
+    assert "! a guarantee is broken" in text_of(report(*good, bad))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vnetlab.cli.options import json_option, junit_option, pairs_option, svg_option
+from vnetlab.cli.options import flows_option, json_option, junit_option, pairs_option, svg_option
 
 SUFFIXES = (".yaml", ".yml", ".json", ".graphml", ".dot")
 
@@ -16,8 +16,16 @@ SUFFIXES = (".yaml", ".yml", ".json", ".graphml", ".dot")
 @json_option
 @junit_option
 @pairs_option
+@flows_option
 @svg_option
-def command(target: str | None, as_json: bool, junit: str | None, pairs: str, svg: str | None) -> int:
+def command(
+    target: str | None,
+    as_json: bool,
+    junit: str | None,
+    pairs: str,
+    flows: tuple[str, ...],
+    svg: str | None,
+) -> int:
     """Send packets and judge every guarantee.
 
     A FILE is brought up under a name of its own, probed, and taken down again.
@@ -31,8 +39,8 @@ def command(target: str | None, as_json: bool, junit: str | None, pairs: str, sv
 
     formats = Formats(as_json, junit, svg)
     if target is not None and is_file(target):
-        return probe_file(target, formats, pairs)
-    return probe_lab(target, formats, pairs)
+        return probe_file(target, formats, pairs, flows)
+    return probe_lab(target, formats, pairs, flows)
 
 
 def is_file(target: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnetlab.guarantees import FLOW_KINDS
 from vnetlab.visible import visible
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ pairs_option = click.option(
     type=click.Choice(["all", "cover"]),
     default="all",
     help="cover: send only as many probes as exercise every object that all of them do.",
+)
+flows_option = click.option(
+    "--flows",
+    type=click.Choice(FLOW_KINDS),
+    multiple=True,
+    help="Send only flows of this kind, or of these where it is given several times.",
 )
 svg_option = click.option("--svg", metavar="FILE", hidden=True, help="Write the report as a picture.")
 

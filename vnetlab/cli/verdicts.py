@@ -32,20 +32,20 @@ class Formats:
                 raise click.UsageError(f"{option} {target}: there is no such directory")
 
 
-def probe_file(file: str, formats: Formats, pairs: str = "all") -> int:
+def probe_file(file: str, formats: Formats, pairs: str = "all", flows: tuple[str, ...] = ()) -> int:
     """Bring a topology up under its own name, probe it, take it down; returns the exit code."""
     formats.check()
     topology = Topology.load(file)
     with Lab(topology, temporary_name(topology.name)) as lab:
-        report = Report.of(topology, topology.name, lab.examine(pairs))
+        report = Report.of(topology, topology.name, lab.examine(pairs, flows))
     return show(report, formats)
 
 
-def probe_lab(name: str | None, formats: Formats, pairs: str = "all") -> int:
+def probe_lab(name: str | None, formats: Formats, pairs: str = "all", flows: tuple[str, ...] = ()) -> int:
     """Probe a lab that is up; returns the exit code."""
     formats.check()
     with Lab.attach(name) as lab, lab.alone("vnetlab probe", progress):
-        report = Report.of(lab.topology, lab.name, lab.examine(pairs))
+        report = Report.of(lab.topology, lab.name, lab.examine(pairs, flows))
     return show(report, formats)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vnetlab.guarantees import kind_of
 from vnetlab.modes import bridge, host_only, isolated, nat, routed
 from vnetlab.modes.crossings import crossings
 from vnetlab.modes.denials import denials, outsiders_to_nowhere
@@ -16,17 +17,19 @@ from vnetlab.modes.expectations import expected
 from vnetlab.modes.frame_sizes import full_size
 from vnetlab.modes.host_flows import absent_hosts, any_source, host_flows
 from vnetlab.modes.lacking import lacking
+from vnetlab.modes.mesh import mesh
 from vnetlab.modes.own_ways import own_ways
-from vnetlab.modes.pairs import host_to_isolated, pair_guarantees
+from vnetlab.modes.pairs import host_to_isolated
 from vnetlab.modes.relays import advertisements, no_relays, proxies
 from vnetlab.modes.size import check_pairs
 from vnetlab.modes.world import World
 from vnetlab.topology.model import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from vnetlab.guarantees import Guarantee
+    from vnetlab.many import Guarantees
     from vnetlab.modes.base import Context, Objects, Properties
     from vnetlab.topology.model import Expect, Network, Topology
 
@@ -68,13 +71,19 @@ _OF_NODES: tuple[Callable[[World], Iterator[Guarantee]], ...] = (
 """What nodes owe each other whatever the networks between them."""
 
 
-def guarantees_for(topology: Topology) -> tuple[Guarantee, ...]:
+def guarantees_for(topology: Topology, flows: Collection[str] = ()) -> Guarantees:
     """Return everything that the modes of a topology and its author promise, in the order of the file.
 
-    Raises UserError for a lab with so many machines that their pairs would fill the memory.
+    ``flows`` names kinds of flow (`FLOW_KINDS`) if not all are wanted. Raises UserError for a lab with so
+    many machines that their pairs would fill the memory.
     """
+
+    def wanted(guarantee: Guarantee) -> bool:
+        return not flows or kind_of(guarantee.flow) in flows
+
     check_pairs(topology)
-    return tuple(_all(World(topology, PROPERTIES), topology))
+    world = World(topology, PROPERTIES)
+    return mesh(world, wanted) + [g for g in _beside_pairs(world, topology) if wanted(g)]
 
 
 def guarantee_for_expect(topology: Topology, expect: Expect) -> tuple[Guarantee, ...]:
@@ -85,8 +94,7 @@ def guarantee_for_expect(topology: Topology, expect: Expect) -> tuple[Guarantee,
     return tuple(expected(World(topology, PROPERTIES), expect))
 
 
-def _all(world: World, topology: Topology) -> Iterator[Guarantee]:
-    yield from pair_guarantees(world)
+def _beside_pairs(world: World, topology: Topology) -> Iterator[Guarantee]:
     yield from host_to_isolated(world)
     yield from crossings(world)
     for network in topology.networks:

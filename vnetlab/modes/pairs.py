@@ -1,4 +1,4 @@
-"""Guarantees of every ordered pair of endpoints: resolution, echo, TCP, UDP with and without answer."""
+"""Guarantees of an ordered pair of endpoints: resolution, echo, TCP, UDP with and without answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,11 @@ if TYPE_CHECKING:
 BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
 
 
-def pair_guarantees(world: World) -> Iterator[Guarantee]:
-    """Yield what is promised between all endpoints, in the order of the file."""
-    for source in world.interfaces:
-        for destination, interfaces in world.interfaces.items():
-            if source == destination:
-                continue
-            for interface in interfaces:
-                for address in interface.addresses:
-                    yield from _to_address(world, source, interface, address.ip)
+def promises_of_pair(world: World, source: str, destination: str) -> Iterator[Guarantee]:
+    """Yield what is promised of flows from one node to another, for each address of the other."""
+    for interface in world.interfaces[destination]:
+        for address in interface.addresses:
+            yield from _to_address(world, source, interface, address.ip)
 
 
 def _to_address(world: World, source: str, target: Interface, address: IPAddress) -> Iterator[Guarantee]:
@@ -112,6 +108,11 @@ def _resolution(world: World, own: Interface, target: Interface, address: IPAddr
     )
 
 
+def solicited_group(address: IPAddress) -> str:
+    """Return the MAC of the group by which an IPv6 address is asked for (RFC 2464, 7; RFC 4291, 2.7.1)."""
+    return "33:33:ff:" + ":".join(f"{byte:02x}" for byte in address.packed[-3:])
+
+
 def resolution(
     label: Label,
     own: Interface,
@@ -125,8 +126,7 @@ def resolution(
     family = family_of(address)
     group = BROADCAST_MAC
     if family is Family.IPV6:
-        # RFC 2464, 7, and RFC 4291, 2.7.1: the group of the address's low 24 bits.
-        group = "33:33:ff:" + ":".join(f"{byte:02x}" for byte in address.packed[-3:])
+        group = solicited_group(address)
     delivered = expected is Outcome.DELIVERED
     return Guarantee(
         id=label.id,

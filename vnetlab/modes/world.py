@@ -5,6 +5,7 @@ This is the promises' view. It reads the topology only, never the State, and kno
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -203,6 +204,19 @@ class World:
         number = self._flows_of.get(node, 0)
         self._flows_of[node] = number + 1
         return FIRST_SOURCE_PORT + number % SOURCE_PORTS
+
+    def take_ports(self, node: str, count: int) -> None:
+        """Count so many source ports of a node as given."""
+        self._flows_of[node] = self._flows_of.get(node, 0) + count
+
+    @contextmanager
+    def unchanged_ports(self, node: str) -> Iterator[None]:
+        """Take back the source ports that the node's flows get meanwhile."""
+        before = self._flows_of.get(node, 0)
+        try:
+            yield
+        finally:
+            self._flows_of[node] = before
 
     @cached_property
     def forwarded(self) -> frozenset[tuple[str, int]]:

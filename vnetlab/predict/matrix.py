@@ -7,12 +7,18 @@ to refuse stays closed, and where nothing is to arrive, a frame for somebody els
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
 
 from vnetlab import garbage, names
 from vnetlab.guarantees import LINK_WIDE, Outcome, Protocol
+from vnetlab.many import Guarantees
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.guest import Exit, Guest
+from vnetlab.predict.journey import Prediction
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.model import Model
 from vnetlab.predict.symbols import Symbols
@@ -20,54 +26,172 @@ from vnetlab.predict.world import Sockets
 from vnetlab.topology.links import macs_on_links
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterator
+
+    from numpy.typing import NDArray
 
     from vnetlab.guarantees import Guarantee
-    from vnetlab.predict.journey import Prediction
+    from vnetlab.items import Item
     from vnetlab.state import State
     from vnetlab.topology.model import IPAddress, IPNetwork, Topology, Vm
 
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 
 
-def predict(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> tuple[Prediction, ...]:
+def predict(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Predictions:
     """Return the model's answer to each guarantee, in their order.
 
     Of flows that are alike, between endpoints of equal treatment, one is followed.
     """
     with garbage.paused():
-        return tuple(_predictions(topology, state, guarantees))
+        return _predictions(topology, state, Guarantees.of(guarantees))
 
 
-def _predictions(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Iterator[Prediction]:
-    model = model_of(topology, state, guarantees)
+class Predictions(Sequence[Prediction]):
+    """One prediction for each guarantee, in their order: of those that are alike, one is worked out."""
+
+    def __init__(
+        self, guarantees: Guarantees, alike: Alike, which: NDArray[np.int64], asked: Sequence[int],
+        found: Sequence[Prediction],
+    ) -> None:  # fmt: skip
+        """Take for each guarantee which answer is its own; and of each the guarantee that was asked about."""
+        self.which = which
+        self.asked = tuple(asked)
+        self.found = tuple(found)
+        nothing: frozenset[Item] = frozenset()
+        self._bare = tuple(replace(each, used=nothing, after=nothing) for each in found)
+        self._guarantees = guarantees
+        self._alike = alike
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    @overload
+    def __getitem__(self, at: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, at: int | slice) -> Prediction | tuple[Prediction, ...]:
+        if isinstance(at, slice):
+            return tuple(self[number] for number in range(*at.indices(len(self))))
+        return self._exchanged(self.found, range(len(self))[at])
+
+    def bare(self, number: int) -> Prediction:
+        """Return a prediction without what the flow exercises, which of a flood is most of it."""
+        return self._exchanged(self._bare, number)
+
+    def _exchanged(self, found: tuple[Prediction, ...], number: int) -> Prediction:
+        which = int(self.which[number])
+        if self.asked[which] == number:
+            return found[which]
+        known, wanted = self._guarantees[self.asked[which]], self._guarantees[number]
+        return self._alike.exchange(found[which], known, wanted)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[number] for number in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def differs_from(self, other: Predictions) -> bool:
+        """Tell whether the model of another State says anything else of any guarantee."""
+        many = self._guarantees
+        keys = many.pattern.astype(np.int64) * len(self.found) + self.which
+        keys = keys * len(other.found) + other.which
+        return any(self.bare(at) != other.bare(at) for at in np.unique(keys, return_index=True)[1].tolist())
+
+    def summed(self, mask: NDArray[np.bool_]) -> tuple[Prediction, ...]:
+        """Return the answers to the guarantees of a mask, each once, with all that any of these exercise.
+
+        What a flow goes through is its sender's, its receiver's or neither's; so each answer is exchanged for
+        each sender and each receiver of its own, and not for every pair of them.
+        """
+        telling = self._telling(np.flatnonzero(mask))
+        which = self.which[telling]
+        order = np.argsort(which, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+        return tuple(self._sum(int(which[part[0]]), telling[part].tolist()) for part in parts if len(part))
+
+    def _sum(self, which: int, numbers: Sequence[int]) -> Prediction:
+        prediction, asked = self.found[which], self._guarantees[self.asked[which]]
+        wanted = [self._guarantees[number] for number in numbers]
+        used = self._alike.exchanged_items(prediction.used, asked, wanted)
+        after = prediction.after and self._alike.exchanged_items(prediction.after, asked, wanted)
+        return replace(prediction, used=used, after=after)
+
+    def _telling(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return so many of these that each answer is there with each of its senders and receivers."""
+        many = self._guarantees
+        found = [numbers[:0]]
+        for ends in (many.source, many.destination):
+            keys = self.which[numbers] * len(many.nodes) + ends[numbers]
+            found.append(numbers[np.unique(keys, return_index=True)[1]])
+        return np.unique(np.concatenate(found))
+
+
+def _predictions(topology: Topology, state: State, many: Guarantees) -> Predictions:
+    model = model_of(topology, state, many)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
-    alike = Alike(topology, state, guarantees)
-    found: dict[Hashable, tuple[Guarantee, Prediction]] = {}
-    for guarantee in guarantees:
-        key = alike.key(guarantee)
-        if key in found:
-            known, prediction = found[key]
-            yield alike.exchange(prediction, known, guarantee)
-            continue
-        prediction = model.send(guarantee.source, guarantee.flow).prediction(
-            guarantee.destination,
-            is_host=guarantee.destination in topology.hosts,
-            is_guest=guarantee.destination in taps,
-            any_frame=guarantee.expected not in _REACHED,
-        )
-        found[key] = guarantee, prediction
-        yield prediction
+    alike = Alike(topology, state, many)
+    first, group = alike.classes(many)
+    numbers: dict[Hashable, int] = {}
+    asked: list[int] = []
+    found: list[Prediction] = []
+    which = np.zeros(len(first), np.int64)
+    for at, number in enumerate(first.tolist()):
+        guarantee = many[number]
+        known = numbers.setdefault(alike.key(guarantee), len(found))
+        which[at] = known
+        if known == len(found):
+            asked.append(number)
+            found.append(
+                model.send(guarantee.source, guarantee.flow).prediction(
+                    guarantee.destination,
+                    is_host=guarantee.destination in topology.hosts,
+                    is_guest=guarantee.destination in taps,
+                    any_frame=guarantee.expected not in _REACHED,
+                )
+            )
+    return Predictions(many, alike, which[group], asked, found)
 
 
 class Alike:
     """Tells which guarantees are the same question but for names, sockets included."""
 
-    def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
+    def __init__(self, topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> None:
         mentioned = mentions(state)
         self._symbols = Symbols(topology, state, groups_of(topology, state, mentioned), mentioned.port)
         self._sockets = {each.node: each for each in sockets_for(guarantees)}
         self.exchange = self._symbols.exchange
+        self.exchanged_items = self._symbols.exchanged_items
+
+    def classes(self, many: Guarantees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return one guarantee of each class whose members have equal keys for certain, and everyone's class.
+
+        A key depends on the pattern, on the groups and sockets of the ends, and on the run of the port.
+        """
+        numbers: dict[Hashable, int] = {}
+        nodes = np.array(
+            [numbers.setdefault(self._standing(node), len(numbers)) for node in many.nodes], np.int64
+        )
+        ports, port = np.unique(many.source_port, return_inverse=True)
+        runs = np.array([self._symbols.port_run(number) for number in ports.tolist()], np.int64)
+        run = np.unique(runs, return_inverse=True)[1][port] if len(port) else port
+        size = len(numbers)
+        key = (many.pattern.astype(np.int64) * size + nodes[many.source]) * size + nodes[many.destination]
+        key = key * (int(run.max()) + 1 if len(run) else 1) + run
+        _, first, group = np.unique(key, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # in the order of the guarantees: what is asked first is told first
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return first[order], place[group]
+
+    def _standing(self, node: str) -> Hashable:
+        sockets = self._sockets.get(node)
+        return self._symbols.group(node), (sockets.ports, sockets.groups) if sockets else None
 
     def key(self, guarantee: Guarantee) -> Hashable:
         """Return what tells a guarantee from all that are not alike."""
@@ -78,7 +202,7 @@ class Alike:
         return self._symbols.key(guarantee), reached, ports, heard
 
 
-def model_of(topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> Model:
+def model_of(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Model:
     """Return the model of a State as the topology's guarantees are judged in it."""
     return Model(state, guests_of(topology), sockets_for(guarantees), dict(_devices(topology)))
 
@@ -123,12 +247,14 @@ def _number(address: IPAddress) -> tuple[int, int]:
     return address.version, int(address)
 
 
-def sockets_for(guarantees: Iterable[Guarantee]) -> tuple[Sockets, ...]:
+def sockets_for(guarantees: Sequence[Guarantee]) -> tuple[Sockets, ...]:
     """Return the ports that are open and the groups that are joined while the flows are judged."""
+    many = Guarantees.of(guarantees)
     ports: dict[str, set[tuple[str, int]]] = {}
     closed: dict[str, set[tuple[str, int]]] = {}
     groups: dict[str, set[tuple[int, int]]] = {}
-    for guarantee in guarantees:
+    for number in many.by_destination().tolist():
+        guarantee = many[number]
         flow, node = guarantee.flow, guarantee.destination
         if flow.destination_address.is_multicast:
             groups.setdefault(node, set()).add(_number(flow.destination_address))

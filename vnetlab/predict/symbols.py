@@ -16,7 +16,7 @@ from vnetlab.predict.journey import Prediction
 from vnetlab.predict.packet import address_of, group_mac, link_local, solicited_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from vnetlab.guarantees import Flow, Guarantee
     from vnetlab.predict.groups import Groups
@@ -40,7 +40,7 @@ class Symbols:
         """``port_run`` tells which run of ports, that no rule tells apart, a port is in."""
         self._altnames = {(n.name, link.name): link.altname for n in state.namespaces for link in n.links}
         self._groups = groups.of
-        self._port_run = port_run
+        self.port_run = port_run
         present = [*topology.hosts, *topology.vms, *topology.machines]
         self._own = {
             name: _values(topology, name) if len(groups.members[groups.of[name]]) > 1 else ()
@@ -48,6 +48,10 @@ class Symbols:
         }
         self._written: dict[str, tuple[str, ...]] = {}
         self._at = {name: {value: at for at, value in enumerate(own)} for name, own in self._own.items()}
+
+    def group(self, node: str) -> int:
+        """Return the number of a node's group."""
+        return self._groups[node]
 
     def key(self, guarantee: Guarantee) -> Hashable:
         """Return a flow in symbols, with the groups of its ends."""
@@ -68,7 +72,7 @@ class Symbols:
             flow.protocol,
             symbol(flow.destination_address),
             symbol(flow.source_address),
-            self._port_run(flow.source_port),
+            self.port_run(flow.source_port),
             flow.destination_port,
             flow.answer,
             flow.special,
@@ -96,6 +100,24 @@ class Symbols:
             frozenset(self._item(item, texts) for item in prediction.used),
             prediction.after and frozenset(self._item(item, texts) for item in prediction.after),
         )
+
+    def exchanged_items(
+        self, items: frozenset[Item], asked: Guarantee, wanted: Iterable[Guarantee]
+    ) -> frozenset[Item]:
+        """Return what several guarantees of one key exercise together, where one of them exercises these."""
+        named: dict[str, set[Item]] = {}
+        for item in items:
+            for word in (item.namespace, item.name):
+                named.setdefault(word, set()).add(item)
+        old = self._texts(asked)
+        found: set[Item] = set()
+        gone = set(items)  # what each of them has something else in place of
+        for guarantee in wanted:
+            texts = _permutation(old, self._texts(guarantee))
+            touched = set().union(*(named.get(word, ()) for word in texts))
+            gone &= touched
+            found.update(self._item(item, texts) for item in touched)
+        return frozenset((items - gone) | found)
 
     def _item(self, item: Item, texts: Mapping[str, str]) -> Item:
         """Return the object that takes another's place; of a route or a rule only the namespace changes."""

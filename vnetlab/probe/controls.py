@@ -8,6 +8,7 @@ into.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome
@@ -44,8 +45,13 @@ def receiver_of(places: Places, guarantee: Guarantee) -> tuple[str, str]:
     return node, places.nic_holding(node, guarantee.flow.destination_address.packed)
 
 
-def add_controls(places: Places, guarantees: Iterable[Guarantee], shots: list[Shot]) -> tuple[Control, ...]:
-    """Append the control shots that the guarantees need to ``shots``; return the controls."""
+def add_controls(
+    places: Places, guarantees: Iterable[Guarantee], shots: list[Shot], before: int
+) -> tuple[Control, ...]:
+    """Append the control shots that the guarantees need to ``shots``; return the controls.
+
+    The flight has so many other shots ``before`` them.
+    """
     able: set[tuple[str, str, bool]] = set()
     needed: dict[tuple[str, str, bool], None] = {}
     for guarantee in guarantees:
@@ -62,7 +68,7 @@ def add_controls(places: Places, guarantees: Iterable[Guarantee], shots: list[Sh
         if (node, nic, sends) not in able:
             controls += _controls(places, node, nic, sends, shots)
             able |= {(node, nic, sends)}
-    return tuple(controls)
+    return tuple(replace(control, shot=control.shot + before) for control in controls)
 
 
 def _controls(places: Places, node: str, nic: str, sends: bool, shots: list[Shot]) -> Iterable[Control]:
@@ -91,11 +97,13 @@ def _port_control(places: Places, node: str, nic: Nic, sends: bool, shots: list[
     return Control(len(shots) - 1, node, nic.name, sends, seen_at=node, seen_nic=nic.name)
 
 
-def port_stations(places: Places, controls: Iterable[Control], shots: list[Shot]) -> tuple[Station, ...]:
+def port_stations(
+    places: Places, controls: Iterable[Control], shots: list[Shot], before: int
+) -> tuple[Station, ...]:
     """Return the stations at the far ends of NICs that the controls use."""
     devices: dict[str, dict[str, Point]] = {}
     for control in controls:
-        far = control.seen_at if control.sends else shots[control.shot].station
+        far = control.seen_at if control.sends else shots[control.shot - before].station
         if not far.startswith(PORTS):
             continue
         nic = next(n for n in places.nics(control.node) if n.name == control.nic)

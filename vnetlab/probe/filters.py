@@ -21,6 +21,9 @@ MOST_ADDRESSES = 100
 
 Instruction = tuple[int, int, int, int]
 
+NOTHING: list[Instruction] = [(RETURN, 0, 0, 0)]
+"""A program that drops everything."""
+
 
 def questions_for(addresses: tuple[bytes, ...]) -> list[Instruction]:
     """Return a program that drops ARP requests and solicitations for other addresses, and nothing

@@ -7,9 +7,12 @@ kernel's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Kind(IntEnum):
@@ -127,6 +130,8 @@ class Listener:
     protocol: str
     """``tcp`` or ``udp``."""
     port: int
+    answers: bool = field(default=True, compare=False)
+    """Some flow asks for an answer there; else what arrives need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +163,14 @@ class Flight:
     """All that happens between opening the sockets and closing them."""
 
     stations: tuple[Station, ...]
-    shots: tuple[Shot, ...]
+    shots: Sequence[Shot]
     shot_of: tuple[int, ...]
     """For each guarantee, in their order, the number of its shot."""
     blocks: tuple[Block, ...]
     listeners: tuple[Listener, ...] = ()
     controls: tuple[Control, ...] = ()
+    introductions: int = 0
+    """So many shots at the end are questions that nobody judges: by them answerers know who asks."""
     watched: tuple[str, ...] = ()
     """Stations whose IPv6 routes are read after the flight, for what router advertisements did."""
     linger: float = 0.15
@@ -260,7 +267,7 @@ class Taken:
 class Log:
     """What the wire saw; no more than that."""
 
-    sightings: tuple[Sighting, ...]
+    sightings: Sequence[Sighting]
     send_errors: tuple[SendError, ...] = ()
     drops: tuple[Drop, ...] = ()
     failures: tuple[Failure, ...] = ()

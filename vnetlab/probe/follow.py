@@ -91,6 +91,7 @@ def single(topology: Topology, guarantee: Guarantee) -> Flight:
         stations=stations,
         blocks=(Block((0,), names),),
         controls=(),
+        introductions=0,
     )
 
 

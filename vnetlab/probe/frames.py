@@ -90,7 +90,7 @@ class Frames:
 
     def packets(self, number: int, shot: Shot, source: bytes, source_mac: bytes = bytes(6)) -> list[bytes]:
         """Return the IP packets of a shot, more than one only where it is to go in fragments."""
-        template = self._template(shot)
+        template = self.template(shot.kind, shot.version, shot.size)
         packet = bytearray(template.data)
         if shot.version == 4:
             packet[12:20] = source + shot.destination
@@ -114,15 +114,16 @@ class Frames:
             return shot.source
         return LINK_LOCAL + self.prefix(number)
 
-    def _template(self, shot: Shot) -> Template:
-        key = (shot.kind, shot.version, shot.size)
+    def template(self, kind: Kind, version: int, size: int) -> Template:
+        """Return the mould of a shape."""
+        key = (kind, version, size)
         template = self._templates.get(key)
         if template is None:
             template = self._templates[key] = self._make_template(*key)
         return template
 
     def _arp(self, shot: Shot, source_mac: bytes) -> bytes:
-        packet = bytearray(self._template(shot).data)
+        packet = bytearray(self.template(shot.kind, shot.version, shot.size).data)
         packet[8:18] = source_mac + shot.source
         packet[24:28] = shot.destination
         return bytes(packet)

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 from vnetlab.probe.counters import has_carrier
 from vnetlab.probe.frames import Frames, gratuitous
 from vnetlab.probe.neighbours import Neighbours
-from vnetlab.probe.posts import DONTWAIT, HEADERS, FilteredCapture, Notes, Readers, enlarge
+from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, enlarge
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Shot, Sighting, Station
+    from vnetlab.probe.posts import Refused
     from vnetlab.probe.reading import Reader
 
 IP_PKTINFO = 8
@@ -46,7 +48,6 @@ class HostPost:
         reader: Reader,
         notes: Notes,
         routed: list[Shot],
-        shots: tuple[Shot, ...],
     ) -> None:
         """Open every socket, inside the namespace; its kernel routes some shots. Raises OSError."""
         self._index = index
@@ -55,7 +56,7 @@ class HostPost:
         self._notes = notes
         self._points = station.points
         self._devices = {label: p.device for p in station.points for label in p.labels}
-        self._captures: dict[str, FilteredCapture] = {}
+        self._captures: dict[str, Capture] = {}
         with ExitStack() as stack:
             self._receivers4 = [stack.enter_context(_receiver4(p)) for p in V4]
             self._receivers6 = [(stack.enter_context(_receiver6(p)), p) for p in V6]
@@ -68,7 +69,7 @@ class HostPost:
             self._sender = RawSender((s, self._devices.get(s.nic, "")) for s in routed)
             stack.callback(self._sender.close)
             for point in station.points if station.captures else ():
-                capture = FilteredCapture(point, station.asked, index, reader, notes, shots)
+                capture = Capture(point, station.asked, index, notes.inbox, filtered=True)
                 stack.callback(capture.socket.close)
                 self._captures[point.device] = capture
             announcer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -90,6 +91,10 @@ class HostPost:
             self._notes.sources.append((number, source))
         for packet in self._frames.packets(number, shot, source):
             self._sender.send(packet, shot, device)
+
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a device; return what is not taken."""
+        return frames.send(self._captures[self._devices[nic]].socket.fileno(), start, stop)
 
     def announce(self) -> None:
         """Say on each segment where the host is."""
@@ -135,7 +140,7 @@ class HostPost:
 
     def _note(self, sighting: Sighting | None) -> None:
         if sighting is not None:
-            self._notes.sightings.append(sighting)
+            self._notes.inbox.note(sighting)
 
     def lost(self) -> int:
         """Return how many frames were captured but lost."""

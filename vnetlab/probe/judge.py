@@ -11,14 +11,21 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Guarantee, Verdict, VerdictKind
+import numpy as np
+
+from vnetlab.guarantees import Guarantee, Outcome, Verdict, VerdictKind
+from vnetlab.many import Guarantees
 from vnetlab.probe import wording
 from vnetlab.probe.checks import rejection_faults, yes_faults
+from vnetlab.probe.expected import Expectations
 from vnetlab.probe.flight import Flight, Listener, Log, Role, SendError, What
 from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_sources
+from vnetlab.verdicts import HOLDS, KINDS, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 OWN_ANSWERS = (
     errno.ENETUNREACH,
@@ -35,35 +42,51 @@ Place = tuple[str, str]
 """A node and one of its NICs, or the empty string for the node as a whole."""
 
 
-def judge(guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> tuple[Verdict, ...]:
+def judge(guarantees: Sequence[Guarantee], flight: Flight, log: Log) -> Verdicts:
     """Return a verdict for each guarantee, in their order.
 
-    ``flight`` must be the one planned for these guarantees.
+    ``flight`` must be the one planned for these guarantees. Those of which the log shows what is promised and
+    nothing else are told by columns (`expected`), and put into words only when somebody asks for them.
     """
-    return _Judge(guarantees, flight, log).verdicts()
+    return _Judge(Guarantees.of(guarantees), flight, log).verdicts()
 
 
 class _Judge:
-    def __init__(self, guarantees: tuple[Guarantee, ...], flight: Flight, log: Log) -> None:
+    def __init__(self, guarantees: Guarantees, flight: Flight, log: Log) -> None:
+        self._many = guarantees
         self._log = log
         self._flight = flight
         self._observer = Observer(flight, log)
-        self._pairs = [
-            (guarantee, self._observer.observe(guarantee, number))
-            for guarantee, number in zip(guarantees, flight.shot_of, strict=True)
-        ]
         self._failed = {failure.station: failure for failure in log.failures}
         self._taken = {taken.listener: taken for taken in log.taken}
-        self._rivals = same_port_sources(guarantees)
+        alike = guarantees.ends().tolist()
+        self._rivals = same_port_sources(guarantees[number] for number in alike)
         self._senders: dict[Place, str] = {}
         self._receivers: dict[Place, str] = {}
-        self._find_controls()
 
-    def verdicts(self) -> tuple[Verdict, ...]:
-        return tuple(self._verdict(guarantee, seen) for guarantee, seen in self._pairs)
+    def verdicts(self) -> Verdicts:
+        shown = Expectations(self._many, self._flight, self._log)
+        arrived, unseen = shown.delivered(), shown.silent() | shown.rejected()
+        self._find_controls(arrived, np.flatnonzero(~(arrived | unseen)).tolist())
+        sure = arrived | self._proven(unseen)
+        known = {number: self._judged(number) for number in np.flatnonzero(~sure).tolist()}
+        kinds = np.full(len(self._many), HOLDS, np.int8)
+        for number, verdict in known.items():
+            kinds[number] = KINDS.index(verdict.kind)
+        return Verdicts(self._many, kinds, self._judged, known)
 
-    def _find_controls(self) -> None:
-        for guarantee, observation in self._pairs:
+    def _observed(self, number: int) -> tuple[Guarantee, Observation]:
+        guarantee = self._many[number]
+        return guarantee, self._observer.observe(guarantee, self._flight.shot_of[number])
+
+    def _judged(self, number: int) -> Verdict:
+        return self._verdict(*self._observed(number))
+
+    def _find_controls(self, arrived: NDArray[np.bool_], others: list[int]) -> None:
+        """Find who is shown to send and to receive: by one clean arrival of each kind, and all others."""
+        numbers = np.flatnonzero(arrived)
+        clean = numbers[self._many.chosen(numbers).ends()].tolist()
+        for guarantee, observation in map(self._observed, sorted((*clean, *others))):
             if guarantee.expected in REACHED and observation.arrivals:
                 text = f"{guarantee.flow.protocol} from {guarantee.source} to {guarantee.destination} arrived"
                 nic = observation.arrivals[0].nic
@@ -79,6 +102,32 @@ class _Judge:
                     able = self._senders if control.sends else self._receivers
                     text = f"control frame between {control.node} and its own port arrived"
                     _add(able, control.node, control.nic, text)
+
+    def _proven(self, unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell of which guarantees not to have been seen is proof, as _doubts() says of each by itself."""
+        if self._log.drops or self._log.unsettled:
+            return np.zeros(len(unseen), np.bool_)
+        numbers = np.flatnonzero(unseen)
+        many = self._many.chosen(numbers)
+        good = np.ones(len(numbers), np.bool_)
+        for column, sends in ((many.source, True), (many.destination, False)):
+            keys = many.pattern.astype(np.int64) * len(many.nodes) + column
+            _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+            shown = [self._shows(many[number], sends=sends) for number in first.tolist()]
+            good &= np.array(shown, np.bool_)[group]
+        proven = unseen.copy()
+        proven[numbers] = good
+        return proven
+
+    def _shows(self, guarantee: Guarantee, *, sends: bool) -> bool:
+        if sends:
+            # who hears that he is refused did send it
+            place, able = (guarantee.source, guarantee.flow.out_nic), self._senders
+            if guarantee.expected is Outcome.REJECTED:
+                return True
+        else:
+            place, able = (guarantee.destination, self._receiving_nic(guarantee)), self._receivers
+        return not any(True for _ in self._control(able, place, "", []))
 
     def _verdict(self, guarantee: Guarantee, observation: Observation) -> Verdict:
         for node in (guarantee.source, guarantee.destination):

@@ -7,6 +7,7 @@ import socket
 from struct import pack
 from typing import TYPE_CHECKING
 
+from vnetlab.probe import filters
 from vnetlab.probe.guest import udp_answer
 from vnetlab.probe.posts import DONTWAIT, enlarge
 
@@ -38,6 +39,7 @@ class Ears:
         self.sockets: list[socket.socket] = []
         self.occupied = False
         self._nonce = nonce
+        self._answers = listener.answers
         self._tcp = listener.protocol == "tcp"
         try:
             self._open(listener.port)
@@ -65,8 +67,10 @@ class Ears:
             if self._tcp:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_ACK_RETRIES)
                 sock.listen(BACKLOG)
-            else:
+            elif self._answers:
                 enlarge(sock)
+            else:  # the kernel takes what arrives and drops it, without a word to the sender
+                filters.attach(sock, filters.NOTHING)
         except OSError as error:
             self.sockets.pop().close()
             if error.errno != errno.EADDRINUSE:

@@ -8,11 +8,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
+from vnetlab.probe.columns import Sightings
 from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sighting, Station, What
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
@@ -52,9 +55,10 @@ class Observer:
         self.log = log
         self.stations: dict[str, Station] = {station.name: station for station in flight.stations}
         self._index = {station.name: i for i, station in enumerate(flight.stations)}
-        self._seen: defaultdict[int, list[Sighting]] = defaultdict(list)
-        for sighting in log.sightings:
-            self._seen[sighting.shot].append(sighting)
+        seen = Sightings.of(log.sightings)
+        order = np.argsort(seen.rows["shot"], kind="stable")
+        self._seen = Sightings(seen.rows[order], seen.nics)
+        self._starts = np.searchsorted(self._seen.rows["shot"], np.arange(len(flight.shots) + 1))
         self._send_errors = {error.shot: error for error in log.send_errors}
         self._sources = dict(log.sources)
         self._adopted: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
@@ -63,7 +67,15 @@ class Observer:
 
     def sightings(self, number: int) -> list[Sighting]:
         """Return every sighting of a shot."""
-        return self._seen.get(number, [])
+        return [self._seen[at] for at in range(self._starts[number], self._starts[number + 1])]
+
+    def _about(self, number: int, source: int, destination: int) -> Iterator[Sighting]:
+        """Yield what was seen of a shot at these stations, and answers to it wherever they were seen."""
+        start, stop = self._starts[number], self._starts[number + 1]
+        rows = self._seen.rows[start:stop]
+        station = rows["station"]
+        mask = (station == source) | (station == destination) | (rows["what"] == What.ANSWER)
+        return (self._seen[start + at] for at in np.flatnonzero(mask).tolist())
 
     def is_at(self, sighting: Sighting, station: str) -> bool:
         """Tell whether a sighting was made at the station of that name."""
@@ -77,7 +89,7 @@ class Observer:
         answers, resets, errors = _returned(self.sightings(number), source)
         strays: list[Sighting] = []
         macs: list[bytes] = []
-        for sighting in self.sightings(number):
+        for sighting in self._about(number, source, destination):
             what = sighting.what
             if what == What.REQUEST and sighting.station == destination:
                 arrivals.append(sighting)

@@ -1,71 +1,84 @@
-"""In which order shots are sent: block by block, and in each block the questions first.
+"""In which order shots are sent: block by block, and in each block the questions first. Pure.
 
 A kernel that answers has to resolve who asked, and all kernels together remember few neighbours
-(see `neighbours`). So what two nodes have to do with each other is sent in one block, both ways,
-and between blocks the nodes of a block forget each other.
+(see `neighbours`). So what two nodes have to do with each other is sent in one block, both ways, and between
+blocks the nodes of a block forget each other. The pairs of a block are those between two dozen nodes at most,
+since whoever takes part has to forget. What makes nobody resolve anybody goes first, all of it at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from vnetlab.probe.flight import Block, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from numpy.typing import NDArray
 
-    from vnetlab.guarantees import Guarantee
-    from vnetlab.probe.flight import Shot
+    from vnetlab.probe.columns import Numbers, Rows
 
 PAIRS_PER_BLOCK = 150
 """Each pair makes two neighbour entries: two blocks at once, of labs side by side, still fit the
 table.
 """
+TILE = 12
+"""Nodes on a side of a block: its square is the number of pairs."""
+RECEIVERS = 200
+"""Nodes that a sender sends to before the next one does: so many packets fit every receive buffer."""
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A block in the making; dicts keep the order of the guarantees."""
+def in_blocks(
+    rows: Rows, source: Numbers, destination: Numbers, free: NDArray[np.bool_], names: tuple[str, ...]
+) -> tuple[Block, ...]:
+    """Return every shot in exactly one block.
 
-    shots: dict[int, None]
-    nodes: dict[str, None]
-
-
-def in_blocks(guarantees: Iterable[Guarantee], shot_of: list[int], shots: list[Shot]) -> tuple[Block, ...]:
-    """Return every shot in exactly one block; controls, which belong to no guarantee, in the last.
-
-    Router advertisements have a block of their own at the end, lest they change how others are
-    sent.
+    ``source`` and ``destination`` are numbers of names, and below 0 for controls, which belong to no
+    guarantee and come behind all pairs; ``free`` tells which shots make nobody resolve anybody. Router
+    advertisements have a block of their own at the end, lest they change how others are sent.
     """
-    pairs: dict[tuple[str, str], _Draft] = {}
-    placed: set[int] = set()
-    advertisers: dict[int, None] = {}
-    for guarantee, number in zip(guarantees, shot_of, strict=True):
-        if number in placed:
-            continue
-        placed.add(number)
-        if shots[number].kind is Kind.RA:
-            advertisers[number] = None
-            continue
-        ends = (guarantee.source, guarantee.destination)
-        pair = ends if ends[0] < ends[1] else (ends[1], ends[0])
-        draft = pairs.setdefault(pair, _Draft({}, {}))
-        draft.shots[number] = None
-        draft.nodes |= dict.fromkeys(pair)
-    drafts = list(pairs.values())
-    blocks = [
-        _block(drafts[start : start + PAIRS_PER_BLOCK], shots)
-        for start in range(0, len(drafts), PAIRS_PER_BLOCK)
-    ]
-    controls = [number for number in range(len(shots)) if number not in placed]
-    blocks += [Block(tuple(rest), ()) for rest in (controls, list(advertisers)) if rest]
-    return tuple(blocks)
+    control, advertises = source < 0, rows["kind"] == Kind.RA
+    paired = ~control & ~advertises & ~free
+    at_once = np.flatnonzero(free & ~control & ~advertises)
+    tiles = destination[at_once] // RECEIVERS
+    at_once = at_once[np.lexsort([at_once, source[at_once], tiles])]
+    blocks = [Block(tuple(at_once.tolist()), ())]
+    blocks += _pairs(np.flatnonzero(paired), rows["kind"], source, destination, names)
+    rest = [Block(tuple(np.flatnonzero(of).tolist()), ()) for of in (control, advertises & ~control)]
+    return tuple(block for block in (*blocks, *rest) if block.shots)
 
 
-def _block(drafts: list[_Draft], shots: list[Shot]) -> Block:
-    numbers = [number for draft in drafts for number in draft.shots]
-    questions = [n for n in numbers if shots[n].kind in (Kind.ARP, Kind.NS)]
-    others = [n for n in numbers if shots[n].kind not in (Kind.ARP, Kind.NS)]
-    nodes = {node: None for draft in drafts for node in draft.nodes}
-    return Block((*questions, *others), tuple(nodes))
+def _pairs(
+    numbers: Numbers, kinds: NDArray[np.uint8], source: Numbers, destination: Numbers, names: tuple[str, ...]
+) -> list[Block]:
+    if not len(numbers):
+        return []
+    low = np.minimum(source[numbers], destination[numbers])
+    high = np.maximum(source[numbers], destination[numbers])
+    nodes, dense = np.unique(np.concatenate([low, high]), return_inverse=True)
+    low, high = np.split(dense, 2)
+    size = len(nodes)
+    tiles = (low // TILE) * (size // TILE + 1) + high // TILE
+    first = np.unique(low * size + high, return_index=True)[1]
+    keys, counts = np.unique(tiles[first], return_counts=True)
+    block = _packed(counts)[np.searchsorted(keys, tiles)]
+    asks = np.isin(kinds[numbers], (Kind.ARP, Kind.NS))
+    order = np.lexsort([numbers, ~asks, block])
+    found = []
+    for part in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+        ends = np.unique(np.concatenate([low[part], high[part]]))
+        stations = tuple(names[number] for number in nodes[ends].tolist())
+        found.append(Block(tuple(numbers[part].tolist()), stations))
+    return found
+
+
+def _packed(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the block that each tile goes into: as many in one as it holds pairs."""
+    found, block, held = [], 0, 0
+    for count in counts.tolist():
+        if held and held + count > PAIRS_PER_BLOCK:
+            block, held = block + 1, 0
+        held += count
+        found.append(block)
+    return np.array(found)

@@ -12,14 +12,16 @@ from struct import unpack_from
 from typing import TYPE_CHECKING, Protocol
 
 from vnetlab.probe import filters
-from vnetlab.probe.flight import Kind, Point, SendError, Shot, Sighting, Station, What
 from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames, gratuitous
+from vnetlab.probe.inbox import Inbox, Place
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vnetlab.probe.batch import Batch
+    from vnetlab.probe.flight import Point, Shot, Station
     from vnetlab.probe.reading import Reader
 
 ETH_P_ALL = 0x0003
@@ -36,10 +38,12 @@ DONTWAIT = socket.MSG_DONTWAIT
 class Notes:
     """What the wire writes down while it flies."""
 
-    sightings: list[Sighting] = field(default_factory=list)
-    send_errors: list[SendError] = field(default_factory=list)
+    inbox: Inbox
     sources: list[tuple[int, bytes]] = field(default_factory=list)
 
+
+Refused = list[tuple[int, OSError]]
+"""Numbers of frames in a batch that a kernel did not take, and why."""
 
 Readers = list[tuple[int, "Callable[[], None]"]]
 """Descriptors and what to call when they have something to read."""
@@ -50,6 +54,9 @@ class Post(Protocol):
 
     def send(self, number: int, shot: Shot) -> None:
         """Send a shot. Raises OSError where the kernel does not take it."""
+
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return the number of each that is not taken, and why."""
 
     def announce(self) -> None:
         """Tell bridges where the station's NICs are."""
@@ -95,29 +102,27 @@ class Capture:
     """Frames in and out of one device."""
 
     def __init__(
-        self, point: Point, asked: tuple[bytes, ...], station: int, reader: Reader, notes: Notes
+        self,
+        point: Point,
+        asked: tuple[bytes, ...],
+        station: int,
+        inbox: Inbox,
+        *,
+        filtered: bool = False,
     ) -> None:
+        """Open it, inside the namespace; ``filtered`` says that the device is a host's. Raises OSError.
+
+        A host's frames are captured before its filters, so they show no delivery. Only answers to ARP and ND
+        are taken as they are: no other socket ever sees those.
+        """
         self.point = point
         self.socket = packet_socket(point.device, filters.questions_for(asked))
-        self._label = point.labels[0]
-        self._station = station
-        self._reader = reader
-        self._notes = notes
+        self._inbox = inbox
+        self._place = inbox.place(Place(station, point.labels[0], point.mac, filtered))
 
     def read(self) -> None:
-        """Write down everything that waits in the socket."""
-        receive, read = self.socket.recv, self._reader.frame
-        try:
-            while True:
-                data = receive(HEADERS, DONTWAIT)
-                sighting = read(data, self._station, self._label, self.point.mac)
-                if sighting is not None:
-                    self._keep(sighting)
-        except BlockingIOError:
-            return
-
-    def _keep(self, sighting: Sighting) -> None:
-        self._notes.sightings.append(sighting)
+        """Write down everything that waits in the socket. Raises OSError."""
+        self._inbox.receive(self.socket.fileno(), self._place)
 
     def lost(self) -> int:
         """Return how many frames found the socket's buffer full, since last asked."""
@@ -125,42 +130,11 @@ class Capture:
         return int(unpack_from("@II", raw)[1])
 
 
-class FilteredCapture(Capture):
-    """Frames at a host's device: captured before the host's filters, so they show no delivery.
-
-    Only answers to ARP and ND are taken as they are: no other socket ever sees those.
-    """
-
-    def __init__(
-        self,
-        point: Point,
-        asked: tuple[bytes, ...],
-        station: int,
-        reader: Reader,
-        notes: Notes,
-        shots: tuple[Shot, ...],
-    ) -> None:
-        super().__init__(point, asked, station, reader, notes)
-        self._shots = shots
-
-    def _keep(self, sighting: Sighting) -> None:
-        if sighting.what == What.REQUEST:
-            self._notes.sightings.append(sighting._replace(what=What.PASSED))
-        elif self._shots[sighting.shot].kind in (Kind.ARP, Kind.NS):
-            self._notes.sightings.append(sighting)
-
-
 class MachinePost:
     """A VM or machine in a namespace: frames by its NICs, everything else by its own kernel."""
 
     def __init__(
-        self,
-        station: Station,
-        index: int,
-        frames: Frames,
-        reader: Reader,
-        notes: Notes,
-        routed: list[Shot],
+        self, station: Station, index: int, frames: Frames, notes: Notes, routed: list[Shot]
     ) -> None:
         """Open every socket, inside the namespace; its kernel routes some shots. Raises OSError."""
         self._frames = frames
@@ -171,7 +145,7 @@ class MachinePost:
         self._sender = RawSender((s, devices.get(s.nic, "")) for s in routed)
         try:
             for point in station.points:
-                capture = Capture(point, station.asked, index, reader, notes)
+                capture = Capture(point, station.asked, index, notes.inbox)
                 self._captures[point.labels[0]] = capture
         except OSError:
             self.close()
@@ -190,6 +164,10 @@ class MachinePost:
         capture = self._captures[shot.nic]
         for frame in self._frames.frames(number, shot, capture.point.mac):
             capture.socket.send(frame)
+
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return what is not taken."""
+        return frames.send(self._captures[nic].socket.fileno(), start, stop)
 
     def announce(self) -> None:
         """Say on each NIC where it is."""
@@ -239,6 +217,16 @@ class PortsPost:
         for frame in self._frames.frames(number, shot, self._macs[shot.nic]):
             self._socket.sendto(frame, (shot.nic, 0))
 
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a port; return what is not taken."""
+        refused: Refused = []
+        for number in range(start, stop):
+            try:
+                self._socket.sendto(frames.packets[number].tobytes(), (nic, 0))
+            except OSError as error:
+                refused.append((number, error))
+        return refused
+
     def announce(self) -> None:
         """Ports announce nothing."""
 
@@ -252,7 +240,7 @@ class PortsPost:
                 data, address = self._socket.recvfrom(HEADERS, DONTWAIT)
                 sighting = self._reader.frame(data, self._index, address[0], b"")
                 if sighting is not None:
-                    self._notes.sightings.append(sighting)
+                    self._notes.inbox.note(sighting)
         except BlockingIOError:
             return
 

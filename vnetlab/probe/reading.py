@@ -8,7 +8,11 @@ objects but the sighting. What carries no tag of this flight is nobody's and is 
 from __future__ import annotations
 
 from struct import Struct, error
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from vnetlab.probe.columns import Shots
 from vnetlab.probe.flight import Kind, Shot, Sighting, What
 from vnetlab.probe.frames import (
     ANSWER,
@@ -18,6 +22,9 @@ from vnetlab.probe.frames import (
     NUMBER,
 )
 from vnetlab.probe.shape import DHCP6_TAG, DHCP_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 IP4, IP6 = ETHERTYPES[4], ETHERTYPES[6]
 ICMP, TCP, UDP, ICMP6, FRAGMENT = 1, 6, 17, 58, 44
@@ -29,6 +36,7 @@ _II = Struct("!II").unpack_from
 _UDP = Struct("!HHHHII").unpack_from
 _TCP = Struct("!HHIIBB").unpack_from
 _DHCP_TAGS = {67: 8 + DHCP_TAG, 547: 8 + DHCP6_TAG}
+DHCP_PORTS = tuple(_DHCP_TAGS)
 _ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}
 
 # shot, what, source port, destination port, icmp, quoted address, quoted port
@@ -38,14 +46,16 @@ Found = tuple[int, int, int, int, int, bytes, int]
 class Reader:
     """Knows the shots of one flight by what `frames.Frames` of the same nonce wrote into them."""
 
-    def __init__(self, nonce: int, shots: tuple[Shot, ...], macs: dict[tuple[str, str], bytes]) -> None:
+    def __init__(self, nonce: int, shots: Sequence[Shot], macs: dict[tuple[str, str], bytes]) -> None:
         self._nonce = nonce
         self._nonce_bytes = nonce.to_bytes(4, "big")
         self._count = len(shots)
+        rows = Shots.of(shots)
+        asks = np.flatnonzero(np.isin(rows.rows["kind"], (Kind.ARP, Kind.NS)))
         self._questions = {
             (macs.get((shot.station, shot.nic), b""), shot.source, shot.destination): number
-            for number, shot in enumerate(shots)
-            if shot.kind in (Kind.ARP, Kind.NS)
+            for number in asks.tolist()
+            for shot in (rows[number],)
         }
 
     def frame(self, data: bytes, station: int, nic: str, mac: bytes) -> Sighting | None:

@@ -17,8 +17,9 @@ from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
 from vnetlab.probe.guest import ICMP6, TCP, UDP, Guest
 
 if TYPE_CHECKING:
+    from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Listener, Point, Shot, Station
-    from vnetlab.probe.posts import Notes, Readers
+    from vnetlab.probe.posts import Notes, Readers, Refused
     from vnetlab.probe.reading import Reader
 
 FRAME_BYTES = 65_550
@@ -72,6 +73,16 @@ class GuestPost:
         for frame in self._frames.frames(number, shot, point.mac):
             os.write(descriptor, frame)
 
+    def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
+        """Send frames of a batch out of a NIC; return what is not taken."""
+        refused: Refused = []
+        for number in range(start, stop):
+            try:
+                os.write(self._taps[nic][0], frames.packets[number].tobytes())
+            except OSError as error:
+                refused.append((number, error))
+        return refused
+
     def announce(self) -> None:
         """Say on each NIC where it is."""
         for descriptor, point, _ in self._taps.values():
@@ -88,7 +99,7 @@ class GuestPost:
                 frame = os.read(descriptor, FRAME_BYTES)
                 sighting = self._reader.frame(frame, self._index, label, point.mac)
                 if sighting is not None:
-                    self._notes.sightings.append(sighting)
+                    self._notes.inbox.note(sighting)
                 for answer in guest.answers(frame):
                     self._leave(label, answer)
         except BlockingIOError:

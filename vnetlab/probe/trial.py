@@ -7,16 +7,25 @@ Pure. Equal flows of one sender are sent once, however many receivers judge them
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vnetlab.guarantees import LINK_WIDE, Guarantee, Outcome, Protocol, Special
+from vnetlab.many import Guarantees
+from vnetlab.probe.columns import Shots
 from vnetlab.probe.controls import add_controls, port_stations
 from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station
 from vnetlab.probe.order import in_blocks
 from vnetlab.probe.places import Places, group_mac
+from vnetlab.probe.salvo import introductions, makes_no_neighbours, salvo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Flow
     from vnetlab.topology.model import Topology
 
@@ -28,32 +37,38 @@ QUIET_UNRESOLVED = 3.5
 """
 
 
-def plan_flight(topology: Topology, guarantees: tuple[Guarantee, ...]) -> Flight:
+def plan_flight(topology: Topology, guarantees: Sequence[Guarantee]) -> Flight:
     """Return the flight in which all guarantees can be judged.
 
     Raises KeyError where a guarantee names a node that the topology lacks.
     """
+    many = Guarantees.of(guarantees)
     places = Places(topology)
-    numbers: dict[tuple[str, Flow], int] = {}
-    shots: list[Shot] = []
-    shot_of = []
-    for guarantee in guarantees:
-        key = (guarantee.source, guarantee.flow)
-        number = numbers.get(key)
-        if number is None:
-            number = numbers[key] = len(shots)
-            shots.append(_shot(places, guarantee.source, guarantee.flow))
-        shot_of.append(number)
-    controls = add_controls(places, guarantees, shots)
+    found = salvo(many, places, partial(_shot, places))
+    # What is said of nodes is said once for each pattern: all else of a guarantee is its other end's.
+    telling = [many[at] for at in many.ends().tolist()]
+    extra: list[Shot] = []
+    controls = add_controls(places, telling, extra, len(found.shots))
+    asking, asked_by = introductions(found, many)
+    shots = found.shots + extra
+    rows = np.concatenate([shots.rows, asking])
+    nobody = np.full(len(extra), -1, np.int64)
+    at = (found.first, asked_by)
+    sources, destinations = (
+        np.concatenate([column[at[0]], nobody, column[at[1]]]) for column in (many.source, many.destination)
+    )
+    free = np.zeros(len(rows), np.bool_)
+    free[: len(found.shots)] = makes_no_neighbours(found)
     return Flight(
-        stations=_stations(places, guarantees, shots, controls),
-        shots=tuple(shots),
-        shot_of=tuple(shot_of),
-        blocks=in_blocks(guarantees, shot_of, shots),
-        listeners=_listeners(guarantees),
+        stations=_stations(places, telling, found.shots, (*controls,), extra),
+        shots=Shots(rows, shots.stations, shots.nics),
+        shot_of=tuple(found.of.tolist()),
+        blocks=in_blocks(rows, sources, destinations, free, many.nodes),
+        listeners=_listeners(telling),
         controls=controls,
-        watched=_watched(places, guarantees),
-        linger=_linger(guarantees),
+        watched=_watched(places, telling),
+        introductions=len(asking),
+        linger=_linger(telling),
     )
 
 
@@ -104,13 +119,16 @@ def _shot(places: Places, node: str, flow: Flow) -> Shot:
 
 def _stations(
     places: Places,
-    guarantees: tuple[Guarantee, ...],
-    shots: list[Shot],
+    guarantees: Sequence[Guarantee],
+    shots: Shots,
     controls: tuple[Control, ...],
+    extra: list[Shot],
 ) -> tuple[Station, ...]:
     asked: defaultdict[str, set[bytes]] = defaultdict(set)
     groups: defaultdict[str, set[tuple[str, bytes]]] = defaultdict(set)
-    captures = {shot.station for shot in shots if shot.mac}
+    framed = np.unique(shots.rows["station"][shots.rows["mac_size"] > 0]).tolist()
+    captures = {shots.stations[number] for number in framed}
+    captures |= {shot.station for shot in extra if shot.mac}
     nodes: dict[str, None] = {}
     for guarantee in guarantees:
         nodes[guarantee.source] = nodes[guarantee.destination] = None
@@ -125,12 +143,12 @@ def _stations(
     stations = tuple(
         places.station(node, asked[node], groups[node], captures=node in captures) for node in nodes
     )
-    return stations + port_stations(places, controls, shots)
+    return stations + port_stations(places, controls, extra, len(shots))
 
 
-def _listeners(guarantees: tuple[Guarantee, ...]) -> tuple[Listener, ...]:
+def _listeners(guarantees: Sequence[Guarantee]) -> tuple[Listener, ...]:
     """Return the ports to open: all that flows go to, but for those that are to refuse."""
-    wanted: dict[Listener, None] = {}
+    answers: dict[Listener, bool] = {}
     closed: set[Listener] = set()
     for guarantee in guarantees:
         flow = guarantee.flow
@@ -142,11 +160,11 @@ def _listeners(guarantees: tuple[Guarantee, ...]) -> tuple[Listener, ...]:
         if guarantee.expected is Outcome.REFUSED:
             closed.add(listener)
         else:
-            wanted[listener] = None
-    return tuple(listener for listener in wanted if listener not in closed)
+            answers[listener] = answers.get(listener, False) or flow.answer
+    return tuple(replace(one, answers=asked) for one, asked in answers.items() if one not in closed)
 
 
-def _watched(places: Places, guarantees: tuple[Guarantee, ...]) -> tuple[str, ...]:
+def _watched(places: Places, guarantees: Sequence[Guarantee]) -> tuple[str, ...]:
     """Return who must not believe a router advertisement; a guest has no routes to change."""
     watched = {
         g.destination: None
@@ -156,6 +174,6 @@ def _watched(places: Places, guarantees: tuple[Guarantee, ...]) -> tuple[str, ..
     return tuple(watched)
 
 
-def _linger(guarantees: tuple[Guarantee, ...]) -> float:
+def _linger(guarantees: Sequence[Guarantee]) -> float:
     unresolved = any(g.error_code == "host-unreachable" for g in guarantees)
     return QUIET_UNRESOLVED if unresolved else QUIET

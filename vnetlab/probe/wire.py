@@ -17,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from vnetlab import garbage
 from vnetlab.probe import counters
+from vnetlab.probe.columns import Shots, Sightings
 from vnetlab.probe.flight import (
     Block,
     Drop,
@@ -27,33 +30,28 @@ from vnetlab.probe.flight import (
     Kind,
     Log,
     Role,
-    SendError,
     Shot,
     Station,
     Taken,
 )
 from vnetlab.probe.frames import Frames
 from vnetlab.probe.host import HostPost
+from vnetlab.probe.inbox import Inbox
 from vnetlab.probe.listeners import Ears
 from vnetlab.probe.posts import MachinePost, Notes, PortsPost, Post
 from vnetlab.probe.reading import Reader
+from vnetlab.probe.sending import Sender, why
 from vnetlab.probe.tap import GuestPost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-CHUNK = 64
-"""Shots between two rounds of reading: a quarter of what the smallest usual receive buffer
-holds.
-"""
-FULL_BACKLOG = 300
-"""Packets waiting in the kernel at which sending pauses; it drops from 1,000
-(``netdev_max_backlog``).
-"""
+
 DEADLINE = 5.0
 """Seconds after the last shot at which the flight ends even if packets still arrive."""
-BETWEEN_BLOCKS = 0.01
+BETWEEN_BLOCKS = 0.001
+"""Seconds of quiet before the nodes of a block forget each other; who is late asks again."""
 EVENTS = 256
 CLOSING_THREADS = 16
 
@@ -90,11 +88,11 @@ class _Wire:
         self._spaces = spaces
         self._flight = flight
         self._closers: list[Callable[[], None]] = []
+        self._shots = Shots.of(flight.shots)
         self._routed: defaultdict[str, list[Shot]] = defaultdict(list)
-        for shot in flight.shots:
-            if not shot.mac:
-                self._routed[shot.station].append(shot)
-        self._notes = Notes()
+        for number in np.flatnonzero(self._shots.rows["mac_size"] == 0).tolist():
+            shot = self._shots[number]
+            self._routed[shot.station].append(shot)
         self._failures: list[Failure] = []
         self._taken: list[Taken] = []
         self._frames = Frames(nonce)
@@ -104,8 +102,11 @@ class _Wire:
             for point in station.points
             for label in point.labels
         }
-        self._reader = Reader(self._frames.nonce, flight.shots, macs)
+        judged = self._shots[: len(self._shots) - flight.introductions]
+        self._reader = Reader(nonce, judged, macs)
+        self._notes = Notes(Inbox(self._reader, nonce, judged))
         self._posts: dict[str, Post] = {}
+        self._sender = Sender(self._shots, self._frames, macs, self._posts, self._drain)
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
 
@@ -123,13 +124,13 @@ class _Wire:
             if at:
                 self._settle(BETWEEN_BLOCKS)
                 self._forget(self._flight.blocks[at - 1])
-            self._send_all(block.shots)
+            self._sender.send(block.shots)
         unsettled = self._settle(self._flight.linger)
         adopted = self._adopted()
         notes = self._notes
         return Log(
-            sightings=tuple(notes.sightings),
-            send_errors=tuple(notes.send_errors),
+            sightings=Sightings(*notes.inbox.sightings()),
+            send_errors=tuple(self._sender.refused),
             drops=tuple(self._drops(before)),
             failures=tuple(self._failures),
             taken=tuple(self._taken),
@@ -147,21 +148,20 @@ class _Wire:
 
     def _man(self, index: int, station: Station) -> None:
         frames, reader, notes = self._frames, self._reader, self._notes
-        shots, listeners = self._flight.shots, self._flight.listeners
         routed = self._routed[station.name]
         try:
             with self._spaces.inside(station.space):
                 post: Post
                 if station.role is Role.MACHINE:
-                    post = MachinePost(station, index, frames, reader, notes, routed)
+                    post = MachinePost(station, index, frames, notes, routed)
                 elif station.role is Role.HOST:
-                    post = HostPost(station, index, frames, reader, notes, routed, shots)
+                    post = HostPost(station, index, frames, reader, notes, routed)
                 elif station.role is Role.GUEST:
-                    post = GuestPost(station, index, frames, reader, notes, listeners)
+                    post = GuestPost(station, index, frames, reader, notes, self._flight.listeners)
                 else:
                     post = PortsPost(station, index, frames, reader, notes)
         except OSError as error:
-            self._failures.append(Failure(station.name, _why(error)))
+            self._failures.append(Failure(station.name, why(error)))
             return
         self._closers.append(post.close)
         self._posts[station.name] = post
@@ -182,30 +182,13 @@ class _Wire:
                 with self._spaces.inside(station.space):
                     ears = Ears(listener, self._frames.nonce)
             except OSError as error:
-                self._taken.append(Taken(listener, in_use=False, text=_why(error)))
+                self._taken.append(Taken(listener, in_use=False, text=why(error)))
                 continue
             self._closers.append(ears.close)
             self._watch(listener.station, ears.readers())
             if ears.occupied:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
-
-    def _send_all(self, numbers: tuple[int, ...]) -> None:
-        shots, posts = self._flight.shots, self._posts
-        for start in range(0, len(numbers), CHUNK):
-            for number in numbers[start : start + CHUNK]:
-                shot = shots[number]
-                post = posts.get(shot.station)
-                if post is None:
-                    continue
-                try:
-                    post.send(number, shot)
-                except OSError as error:
-                    refused = SendError(number, error.errno or 0, _why(error))
-                    self._notes.send_errors.append(refused)
-            self._drain()
-            while counters.backlog() > FULL_BACKLOG:
-                self._drain(0.001)
 
     def _forget(self, block: Block) -> None:
         for name in block.stations:
@@ -222,7 +205,7 @@ class _Wire:
                     read()
                 except OSError as error:
                     self._epoll.unregister(descriptor)
-                    self._failures.append(Failure(station, _why(error), in_flight=True))
+                    self._failures.append(Failure(station, why(error), in_flight=True))
 
     def _settle(self, quiet: float) -> bool:
         """Read until nothing has come for ``quiet`` seconds; tell if the deadline came first."""
@@ -231,9 +214,9 @@ class _Wire:
         while (now := time.monotonic()) < still:
             if now > end:
                 return True
-            before = len(self._notes.sightings)
+            before = self._notes.inbox.count
             self._drain(still - now)
-            if len(self._notes.sightings) != before:
+            if self._notes.inbox.count != before:
                 still = time.monotonic() + quiet
         return False
 
@@ -258,11 +241,10 @@ class _Wire:
 
     def _adopted(self) -> Iterator[tuple[int, str, str]]:
         """Find routes that come from the flight's router advertisements."""
-        shots = self._flight.shots
         signs = [
             (number, self._frames.prefix(number).hex(), self._frames.router(number, shot).hex())
-            for number, shot in enumerate(shots)
-            if shot.kind is Kind.RA
+            for number in np.flatnonzero(self._shots.rows["kind"] == Kind.RA).tolist()
+            for shot in (self._shots[number],)
         ]
         for name in self._flight.watched:
             if name not in self._posts:
@@ -273,8 +255,3 @@ class _Wire:
                 for route in routes:
                     if prefix in route or router in route:
                         yield number, name, route
-
-
-def _why(error: OSError) -> str:
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"

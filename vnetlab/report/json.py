@@ -9,7 +9,7 @@ from vnetlab.items import ItemKind
 from vnetlab.report.changes import change_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vnetlab.converge import Comparison
     from vnetlab.coverage import Coverage
@@ -22,12 +22,26 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 
+class _OneByOne(list[JsonObject]):
+    """Verdicts as JSON has them, each made when it is written: a million of them would fill the memory."""
+
+    def __init__(self, verdicts: Sequence[Verdict]) -> None:
+        super().__init__()
+        self._verdicts = verdicts
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __iter__(self) -> Iterator[JsonObject]:
+        return map(_verdict, self._verdicts)
+
+
 def report_object(report: Report) -> JsonObject:
     """Return the object of `probe --json`."""
     return {
         "lab": report.lab,
         "summary": {str(kind): report.count(kind) for kind in VerdictKind},
-        "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+        "verdicts": _OneByOne(report.verdicts),
         "coverage": None if report.coverage is None else coverage_object(report.coverage),
         "left_out": report.left_out,
     }

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from vnetlab.guarantees import Outcome, Protocol, Special, VerdictKind
+from vnetlab.report.cell import Cell
+from vnetlab.report.cells import cells_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from vnetlab.guarantees import Verdict
     from vnetlab.predict.groups import Groups
     from vnetlab.report.summary import Report
     from vnetlab.topology.model import Topology
 
 
-class Cell(Enum):
-    """What became of all flows of a pair: symbol, style of rich, and what the legend says."""
-
-    BOTH = ("●", "green", "delivered, both ways")
-    OUT = ("→", "cyan", "delivered, this way only")
-    PART = ("◐", "blue", "some flows delivered")
-    REJECTED = ("x", "yellow", "rejected by an ICMP error")
-    SILENT = ("·", "bright_black", "silent: nothing arrived")
-    BROKEN = ("!", "bold white on red", "a guarantee is broken")
-    INCONCLUSIVE = ("?", "bold black on yellow", "inconclusive")
-    UNAVAILABLE = ("~", "magenta", "not probed here")
-    NONE = (" ", "", "no guarantee")
-
-    @property
-    def symbol(self) -> str:
-        """One character."""
-        return self.value[0]
-
-    @property
-    def style(self) -> str:
-        """Style of rich."""
-        return self.value[1]
-
-    @property
-    def meaning(self) -> str:
-        """What the legend says."""
-        return self.value[2]
+MOST_ROWS = 100
+"""Nodes up to which a matrix has a row for each; beyond, one for each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +44,15 @@ class Matrix:
         return tuple(cell for cell in Cell if cell in found and cell is not Cell.NONE)
 
 
-_KINDS = (
-    (VerdictKind.BROKEN, Cell.BROKEN),
-    (VerdictKind.INCONCLUSIVE, Cell.INCONCLUSIVE),
-    (VerdictKind.UNAVAILABLE, Cell.UNAVAILABLE),
-)
-_REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
-
-
 def build_matrix(report: Report, groups: Groups | None = None, *, folded: bool = False) -> Matrix:
     """Sum up every pair of nodes that any guarantee concerns.
 
     With ``groups`` the verdicts are about the first members of each group, and tell for all of them;
     ``folded`` then gives each group one row instead of one for each of its members.
     """
-    pairs: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in report.verdicts:
-        key = (verdict.guarantee.source, verdict.guarantee.destination)
-        pairs.setdefault(key, []).append(verdict)
-    alone = {pair: _cell(verdicts) for pair, verdicts in pairs.items()}
+    alone = cells_of(report.verdicts)
     told = _Told(alone, groups)
-    concerned = {told.first(name) for pair in pairs for name in pair}
+    concerned = {told.first(name) for pair in alone for name in pair}
     order = [each for each in grouped(report.topology) if told.first(each[1]) in concerned]
     if folded:
         order = [(group, name) for group, name in order if told.first(name) == name]
@@ -142,28 +105,23 @@ def grouped(topology: Topology) -> tuple[tuple[str, str], ...]:
     return (*vms, *hosts, *machines)
 
 
-def _cell(verdicts: Iterable[Verdict]) -> Cell:
-    found = list(verdicts)
-    kinds = {verdict.kind for verdict in found}
-    for kind, cell in _KINDS:
-        if kind in kinds:
-            return cell
-    plain = {v.observed for v in found if _is_plain(v)} or {v.observed for v in found}
-    if plain <= set(_REACHED):
-        return Cell.BOTH
-    if plain & set(_REACHED):
-        return Cell.PART
-    return Cell.REJECTED if Outcome.REJECTED in plain else Cell.SILENT
-
-
-def _is_plain(verdict: Verdict) -> bool:
-    """Tell unicast flows from one node to another, its tricks included, from what tests a link or a way.
-
-    A trick that no network's promise covers asks a host for a way between two LANs.
-    """
-    flow = verdict.guarantee.flow
-    trick = flow.special is Special.CRAFTED and bool(verdict.guarantee.network)
-    return (flow.special is Special.NONE or trick) and flow.protocol is not Protocol.RESOLUTION
+def by_network(report: Report) -> Matrix:
+    """Sum up every pair of networks and segments, a row for the nodes of each."""
+    places = {name: group if group != "host" else name for group, name in grouped(report.topology)}
+    cells = cells_of(report.verdicts, places)
+    concerned = {place for pair in cells for place in pair}
+    sizes = Counter(places.values())
+    order = [place for place in sizes if place in concerned]
+    return Matrix(
+        tuple(
+            Row(
+                place,
+                f"\N{MULTIPLICATION SIGN}{sizes[place]}",
+                tuple(_with_reverse(cells, place, other) for other in order),
+            )
+            for place in order
+        )
+    )
 
 
 def _with_reverse(cells: Mapping[tuple[str, str], Cell], source: str, destination: str) -> Cell:

@@ -11,7 +11,7 @@ from rich.text import Text
 from vnetlab.guarantees import UNKNOWN, Verdict, VerdictKind
 from vnetlab.predict.compare import differences
 from vnetlab.report.json import flow_object
-from vnetlab.report.matrix import build_matrix
+from vnetlab.report.matrix import MOST_ROWS, build_matrix
 from vnetlab.report.paragraph import headline
 from vnetlab.report.summary import Report
 from vnetlab.report.text import KIND_STYLE, PARAGRAPHS, print_matrix
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 AGREE, DIFFER = "agree", "differ"
 _KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
-MOST_ROWS = 100
-"""Nodes up to which the matrix has a row for each; beyond, one for each group."""
 
 
 @dataclass(frozen=True, slots=True)

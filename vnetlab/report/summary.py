@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special, VerdictKind
+from vnetlab.verdicts import Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vnetlab.coverage import Coverage
     from vnetlab.examine import Findings
@@ -25,7 +26,7 @@ class Report:
 
     topology: Topology
     lab: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
     coverage: Coverage | None = None
     left_out: int = 0
     """Guarantees that were not put to the test, since others exercise as much of the lab."""
@@ -33,18 +34,20 @@ class Report:
     @classmethod
     def of(cls, topology: Topology, lab: str, findings: Findings) -> Report:
         """Return the report of an examination."""
-        return cls(topology, lab, findings.verdicts, findings.coverage, findings.left_out)
+        verdicts = Verdicts.of(findings.verdicts)
+        return cls(topology, lab, verdicts, findings.coverage, findings.left_out)
 
     def count(self, kind: VerdictKind) -> int:
         """Return how many verdicts are of this kind."""
-        return sum(verdict.kind is kind for verdict in self.verdicts)
+        return Verdicts.of(self.verdicts).counts()[kind]
 
     @property
     def troubles(self) -> tuple[Verdict, ...]:
         """Every verdict but `holds`: broken ones first, then inconclusive, then unavailable."""
-        order = list(VerdictKind)
-        found = [v for v in self.verdicts if v.kind is not VerdictKind.HOLDS]
-        return tuple(sorted(found, key=lambda verdict: order.index(verdict.kind)))
+        verdicts = Verdicts.of(self.verdicts)
+        return tuple(
+            v for kind in VerdictKind if kind is not VerdictKind.HOLDS for v in verdicts.of_kind(kind)
+        )
 
     @property
     def exit_code(self) -> int:
@@ -56,9 +59,9 @@ class Report:
     def by_mode(self) -> tuple[ModeCount, ...]:
         """Return the counts of each mode and of its promises, in order of first appearance."""
         counts: dict[str, dict[str, Counter[VerdictKind]]] = {}
-        for verdict in self.verdicts:
-            promises = counts.setdefault(verdict.guarantee.mode, {})
-            promises.setdefault(verdict.guarantee.id, Counter())[verdict.kind] += 1
+        for guarantee, kind, count in Verdicts.of(self.verdicts).by_pattern():
+            promises = counts.setdefault(guarantee.mode, {})
+            promises.setdefault(guarantee.id, Counter())[kind] += count
         return tuple(
             ModeCount(mode, tuple(PromiseCount(id_, count) for id_, count in promises.items()))
             for mode, promises in counts.items()
@@ -107,7 +110,7 @@ def flow_label(flow: Flow) -> str:
     return " ".join(words)
 
 
-def titles(guarantees: tuple[Guarantee, ...]) -> tuple[str, ...]:
+def titles(guarantees: Sequence[Guarantee]) -> tuple[str, ...]:
     """Return a name for each guarantee: stable, readable, and unique among them.
 
     Those that read the same differ by the flow's destination address, and at last by a number.

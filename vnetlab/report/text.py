@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vnetlab.guarantees import VerdictKind
+from vnetlab.report.cell import Cell
 from vnetlab.report.covered import coverage_lines
-from vnetlab.report.matrix import Cell, Matrix, Row, build_matrix
+from vnetlab.report.matrix import Matrix, Row, build_matrix, by_network
 from vnetlab.report.paragraph import details, headline
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ NAME_WIDTH = 18
 GROUP_WIDTH = 18
 SPACED_UP_TO = 20
 """Up to so many columns the cells stand two characters apart; beyond, each is one character."""
+MOST_NODES = 200
+"""Nodes up to which the matrix has a row for each; beyond, one for each network and segment."""
 PARAGRAPHS = 6
 """So many troubles of one promise are told in full; --json has them all."""
 
@@ -37,7 +40,8 @@ PARAGRAPHS = 6
 def print_report(console: Console, report: Report) -> None:
     """Print the whole report."""
     console.print(Text.assemble(("vnetlab ", "bold"), (report.lab, "bold cyan")))
-    matrix = build_matrix(report)
+    large = sum(1 for _ in report.topology.nodes()) > MOST_NODES
+    matrix = by_network(report) if large else build_matrix(report)
     if matrix.rows:
         console.print()
         print_matrix(console, matrix)

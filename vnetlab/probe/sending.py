@@ -1,0 +1,124 @@
+"""Sending: shots in bursts that no buffer overflows of, at a pace that no queue of the kernel's does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vnetlab.probe import counters
+from vnetlab.probe.bursts import bursts
+from vnetlab.probe.flight import SendError
+from vnetlab.probe.volley import patched, volleys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from vnetlab.probe.columns import Numbers, Shots
+    from vnetlab.probe.flight import Shot
+    from vnetlab.probe.frames import Frames
+    from vnetlab.probe.posts import Post
+
+CHUNK = 200
+"""Shots of one sender, or to one receiver, between two rounds of reading: half of what the smallest usual
+receive buffer holds.
+"""
+AT_ONCE = 128
+"""Frames between two looks at the backlog."""
+FULL_BACKLOG = 300
+"""Packets waiting in the kernel at which sending pauses; it drops from 1,000
+(``netdev_max_backlog``).
+"""
+
+
+class Sender:
+    """Sends the shots of a flight."""
+
+    def __init__(
+        self,
+        shots: Shots,
+        frames: Frames,
+        macs: Mapping[tuple[str, str], bytes],
+        posts: Mapping[str, Post],
+        drain: Callable[[float], None],
+    ) -> None:
+        """Take the MACs of NICs, who sends, and what reads every socket empty, after so many seconds."""
+        self.refused: list[SendError] = []
+        self._shots = shots
+        self._frames = frames
+        self._macs = _macs(shots, macs)
+        self._posts = posts
+        self._drain = drain
+        self._unpaced = 0
+
+    def send(self, numbers: Sequence[int]) -> None:
+        """Send shots, and read in between what comes of them."""
+        order = np.asarray(numbers, np.int64)
+        for part in bursts(self._shots.rows[order], CHUNK):
+            burst = order[part]
+            whole = patched(self._shots.rows[burst])
+            if whole.any():
+                self._transmit(burst[whole])
+            for number in burst[~whole].tolist():
+                self._send(number, self._shots[number])
+            self._drain(0)
+
+    def _send(self, number: int, shot: Shot) -> None:
+        post = self._posts.get(shot.station)
+        if post is None:
+            return
+        try:
+            post.send(number, shot)
+        except OSError as error:
+            self._refuse(number, error)
+        self._pace(AT_ONCE, flood=True)  # its kernel may ask all of a segment for the next hop
+
+    def _transmit(self, numbers: Numbers) -> None:
+        shots = self._shots
+        for volley in volleys(self._frames, numbers, shots.rows[numbers], self._macs):
+            # each frame for a group becomes as many as there are stations, before the next is sent
+            group = volley.frames.packets[0, 0] & 1
+            step = max(1, AT_ONCE // len(self._posts)) if group else AT_ONCE
+            for begin, end in volley.runs:
+                row = shots.rows[volley.shots[begin]]
+                post = self._posts.get(shots.stations[row["station"]])
+                if post is None:
+                    continue
+                for start in range(begin, end, step):
+                    stop = min(start + step, end)
+                    for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
+                        self._refuse(int(volley.shots[at]), error)
+                    self._pace(AT_ONCE if group else stop - start, flood=bool(group))
+
+    def _refuse(self, number: int, error: OSError) -> None:
+        self.refused.append(SendError(number, error.errno or 0, why(error)))
+
+    def _pace(self, sent: int, *, flood: bool = False) -> None:
+        """Wait, now and then, until the kernel has carried most of what was sent."""
+        self._unpaced += sent
+        if self._unpaced < AT_ONCE:
+            return
+        self._unpaced = 0
+        most = max(0, FULL_BACKLOG - len(self._posts)) if flood else FULL_BACKLOG
+        while counters.backlog() > most:
+            self._drain(0.001)
+
+
+def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:
+    """Return the MAC of each NIC by the numbers that shots have for station and NIC."""
+    found = np.zeros((len(shots.stations), len(shots.nics), 6), np.uint8)
+    size = max(len(shots.nics), 1)
+    for place in np.unique(shots.rows["station"].astype(np.int64) * size + shots.rows["nic"]).tolist():
+        station, nic = divmod(place, size)
+        mac = macs.get((shots.stations[station], shots.nics[nic]))
+        if mac:
+            found[station, nic] = np.frombuffer(mac, np.uint8)
+    return found
+
+
+def why(error: OSError) -> str:
+    """Return an error of the system in words."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
