@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Verdict
     from vnetlab.kernel.spaces import Spaces
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 
 VMS = 300
 HEAD = """

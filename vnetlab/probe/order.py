@@ -25,7 +25,7 @@ table.
 """
 TILE = 12
 """Nodes on a side of a block: its square is the number of pairs."""
-RECEIVERS = 200
+RECEIVERS = 128
 """Nodes that a sender sends to before the next one does: so many packets fit every receive buffer."""
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from vnetlab.probe.frames import Frames
     from vnetlab.probe.posts import Post
 
-CHUNK = 200
-"""Shots of one sender, or to one receiver, between two rounds of reading: half of what the smallest usual
-receive buffer holds.
+CHUNK = 128
+"""Shots of one sender, and to one receiver, between two rounds of reading: with the answers half of what the
+smallest usual receive buffer holds.
 """
 AT_ONCE = 128
 """Frames between two looks at the backlog."""
