@@ -25,6 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks import rtnetlink, spaces  # noqa: E402 - found only now
 
 _BINDINGS = "/usr/lib/python3/dist-packages"
+_VISITS = 50
 _RESERVED = [os.open(os.devnull, os.O_RDONLY)]
 
 
@@ -60,6 +61,8 @@ class Built:
         self._full = full
         self.descriptors: list[int] = []
         self._indices: list[dict[str, int]] = []
+        self._procfs = os.open("/proc", os.O_PATH)
+        self._visits = 0
 
     def create(self) -> None:
         """Make the namespaces, with their settings and rules while nothing else is in them."""
@@ -67,7 +70,7 @@ class Built:
             self.descriptors.append(spaces.create())
             self._indices.append({"lo": 1})
             if self._full:
-                _write(space.sysctls)
+                self._write(space.sysctls)
                 _load(space.rules)
 
     def pairs(self) -> None:
@@ -110,7 +113,7 @@ class Built:
             indices |= {link.name: if_nametoindex(link.name) for link in space.links}
             if self._full:
                 _load(space.device_rules)
-                _write(space.device_sysctls)
+                self._write(space.device_sysctls)
             messages = [rtnetlink.altname(indices[k.name], k.altname) for k in space.links if k.altname]
             messages.append(rtnetlink.up(1))
             made = {link.name for link in space.links if self._makes(link, number)}
@@ -119,19 +122,22 @@ class Built:
             messages += (rtnetlink.route(indices[device], prefix, via) for prefix, via, device in space.routes)
             rtnetlink.send(messages)
 
+    def _write(self, sysctls: list[tuple[str, str]]) -> None:
+        if not self._visits % _VISITS:
+            os.close(self._procfs)
+            self._procfs = spaces.procfs()
+        self._visits += 1
+        for key, value in sysctls:
+            try:
+                descriptor = os.open("sys/" + key, os.O_WRONLY, dir_fd=self._procfs)
+            except FileNotFoundError:
+                continue
+            os.write(descriptor, value.encode())
+            os.close(descriptor)
+
     def _up(self, number: int, link: Link, joined: bool) -> bytes:
         master = 0 if joined or not link.master else self._indices[number][link.master]
         return rtnetlink.up(self._indices[number][link.name], master)
-
-
-def _write(sysctls: list[tuple[str, str]]) -> None:
-    for key, value in sysctls:
-        try:
-            descriptor = os.open("/proc/sys/" + key, os.O_WRONLY)
-        except FileNotFoundError:
-            continue
-        os.write(descriptor, value.encode())
-        os.close(descriptor)
 
 
 def _load(rules: str) -> None:

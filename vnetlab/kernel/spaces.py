@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError, NodeNotFound
-from vnetlab.kernel import control, linux
+from vnetlab.kernel import control, linux, sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,7 @@ class Spaces:
         """
         self._root = root
         self._path = f"/proc/self/fd/{root}"
+        self.settings = sysctl.Settings()
         linux.unshare(linux.CLONE_NEWNET)
 
     def names(self) -> tuple[str, ...]:
@@ -72,6 +73,7 @@ class Spaces:
         try:
             linux.setns(target, linux.CLONE_NEWNET)
             os.close(target)
+            self.settings.visit()
             yield
         finally:
             linux.setns(before, linux.CLONE_NEWNET)
