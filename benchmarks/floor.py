@@ -1,7 +1,7 @@
 """The floor: a lab's kernel objects made by the shortest way that one Python process has.
 
 Run as ``python -I -S floor.py JOB [full|bare]``: reads what to make (job.py writes it from a compiled State),
-makes it, prints a line of JSON with the seconds of each phase and a descriptor of the last namespace, and
+makes it, prints a line of JSON with the seconds of each phase and the descriptors of the namespaces, and
 holds it all until its standard input closes; then it ends, and the kernel removes the lab.
 
 It does: namespaces, bridges, veth pairs with MAC, MTU and master, altnames, up, addresses, routes; and
@@ -169,7 +169,7 @@ def main() -> None:
         began = time.perf_counter()
         phase()
         seconds[phase.__name__] = time.perf_counter() - began
-    sys.stdout.write(json.dumps({"seconds": seconds, "last": built.descriptors[-1]}) + "\n")
+    sys.stdout.write(json.dumps({"seconds": seconds, "spaces": built.descriptors}) + "\n")
     sys.stdout.flush()
     sys.stdin.read()
     os._exit(0)

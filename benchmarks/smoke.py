@@ -1,0 +1,4 @@
+"""x"""
+def check() -> int:
+    """x"""
+    return 0
