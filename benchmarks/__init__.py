@@ -1,1 +1,1 @@
-"""Benchmarks of vnetlab: the same labs built by hand-packed rtnetlink, by vnetlab and by Mininet, in one run."""
+"""Benchmarks: the same labs built by hand-packed rtnetlink, by vnetlab and by Mininet, in one run."""

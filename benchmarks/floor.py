@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import rtnetlink, spaces  # noqa: E402 - found only now
+from benchmarks import rtnetlink, spaces
 
 _BINDINGS = "/usr/lib/python3/dist-packages"
 _VISITS = 50
@@ -38,7 +38,7 @@ class Link(NamedTuple):
     mac: str
     mtu: int
     master: str
-    peer: tuple[int, int] | None
+    peer: list[int] | None
 
 
 class Space(NamedTuple):
@@ -106,7 +106,7 @@ class Built:
         )
 
     def configure(self) -> None:
-        """Settings of devices, altnames, up, addresses and routes, in one batch for each namespace."""
+        """Write settings of devices; then altnames, up, addresses and routes in one batch a namespace."""
         for number, space in enumerate(self.wanted):
             spaces.enter(self.descriptors[number])
             indices = self._indices[number]
@@ -119,7 +119,9 @@ class Built:
             made = {link.name for link in space.links if self._makes(link, number)}
             messages += (self._up(number, link, link.name in made) for link in space.links)
             messages += (rtnetlink.address(indices[device], text) for device, text in space.addresses)
-            messages += (rtnetlink.route(indices[device], prefix, via) for prefix, via, device in space.routes)
+            messages += (
+                rtnetlink.route(indices[device], prefix, via) for prefix, via, device in space.routes
+            )
             rtnetlink.send(messages)
 
     def _write(self, sysctls: list[tuple[str, str]]) -> None:
@@ -154,7 +156,7 @@ def _load(rules: str) -> None:
 
 
 def _space(fields: list[Any]) -> Space:
-    links = [Link(*link[:-1], tuple(link[-1]) if link[-1] else None) for link in fields[0]]
+    links = [Link(*link) for link in fields[0]]
     return Space(links, *fields[1:])
 
 

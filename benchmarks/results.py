@@ -13,8 +13,8 @@ class Sample:
     """One build and removal by one of the builders."""
 
     builder: str
-    """``floor``, ``bare`` (the floor without settings and rules), ``vnetlab``, ``mininet``; or ``phases``: those of
-    vnetlab inside one process."""
+    """``floor``, ``bare`` (the floor without settings and rules), ``vnetlab``, ``mininet``; or ``phases``:
+    those of vnetlab inside one process."""
     machines: int
     round: int
     up: float

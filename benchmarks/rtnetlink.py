@@ -59,7 +59,7 @@ def bridge(name: str, mac: str, mtu: int) -> bytes:
 
 
 def veth(near: tuple[str, str, int], far: tuple[str, str, int], far_space: int, master: int) -> bytes:
-    """Return the request that makes a pair; ends are name, MAC, MTU; the far one goes to another namespace."""
+    """Return the request that makes a pair; an end is name, MAC and MTU, the far one in another namespace."""
     other = _LINK.pack(0, 0, 0, 0, 0) + _identity(*far) + _ONE_QUEUE + _number(_NET_NS_FD, far_space)
     data = attribute(_INFO_DATA | _NESTED, attribute(_VETH_INFO_PEER | _NESTED, other))
     info = attribute(_LINKINFO | _NESTED, _text(_INFO_KIND, "veth") + data)

@@ -1,8 +1,9 @@
 """Counts that do not depend on the machine's speed, against pinned budgets (budgets.json).
 
 System calls (strace -c, where it is installed) and rtnetlink requests of building a lab, and the packets that
-NICs of VMs send and receive while it is probed. Each is counted in a small and a larger lab; the difference, by
-machine or by ordered pair, is what grows. Waiting for readiness is left out: it asks as often as it has to.
+NICs of VMs send and receive while it is probed. Each is counted in a small and a larger lab; the difference,
+by machine or by ordered pair, is what grows. Waiting until a lab is ready asks as often as it has to, and is
+left out.
 """
 
 from __future__ import annotations

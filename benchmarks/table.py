@@ -44,9 +44,7 @@ def _seconds(report: Report) -> Table:
                 up, down = (median(tuple(getattr(s, what) for s in samples)) for what in ("up", "down"))
                 memory, holder = (max(getattr(s, what) for s in samples) for what in ("memory", "holder"))
                 held = f"{holder / 1e6:.0f}" if holder else ""
-                table.add_row(
-                    str(machines), builder, f"{up:.2f}", f"{down:.2f}", f"{memory / 1e6:.0f}", held
-                )
+                table.add_row(str(machines), builder, f"{up:.2f}", f"{down:.2f}", f"{memory / 1e6:.0f}", held)
     return table
 
 
@@ -72,9 +70,7 @@ def _phases(report: Report) -> Table:
 def _throughput(report: Report) -> Table:
     table = Table("way", "vnetlab, Gbit/s", "by hand, Gbit/s", "bits", "packets")
     for way in dict.fromkeys(t.way for t in report.throughput):
-        of = {
-            b: [t for t in report.throughput if t.way == way and t.builder == b] for b in (VNETLAB, FLOOR)
-        }
+        of = {b: [t for t in report.throughput if t.way == way and t.builder == b] for b in (VNETLAB, FLOOR)}
         pairs = list(zip(of[VNETLAB], of[FLOOR], strict=True))
         bits = median(tuple(a.bits / b.bits for a, b in pairs))
         packets = median(tuple(a.packets / b.packets for a, b in pairs))

@@ -122,7 +122,7 @@ class Visit:
 
     @do.register
     def _(self, step: IsolatePort) -> None:
-        self._queue(step, messages.set_isolated(self._index(step, step.device)))
+        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated=True))
 
     @do.register
     def _(self, step: LinkUp) -> None:
