@@ -24,7 +24,7 @@ from vnetlab.compile import compile_topology
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from benchmarks.shape import Shape
 
 _SIZES = (100, 300, 1000, 3000)
 _QUICK = (100, 300)
@@ -67,7 +67,7 @@ def main(
         wanted = _sizes(sizes, quick)
         shapes = [shape_for(size, hosts, sites) for size in wanted]
         with tempfile.TemporaryDirectory() as folder:
-            cases = [_case(Path(folder), topology_text(s), s.machines, s.networks) for s in shapes]
+            cases = [_case(Path(folder), shape) for shape in shapes]
             report = _measure(report, cases, 1 if quick else rounds, without)
     if datapath.available() and not quick:
         report = replace(report, throughput=tuple(datapath.measure(1 if sizes else rounds)))
@@ -85,11 +85,18 @@ def _sizes(given: str | None, quick: bool) -> tuple[int, ...]:
     return (*_SIZES, *([_LARGE] if memory > _LARGE * _BYTES_PER_MACHINE else []))
 
 
-def _case(folder: Path, text: str, machines: int, networks: int) -> Case:
-    topology, jobs = folder / f"{machines}.yaml", folder / f"{machines}.json"
-    topology.write_text(text)
-    jobs.write_text(job(compile_topology(Topology.load(topology))))
-    return Case(machines, networks, topology, jobs)
+def _case(folder: Path, shape: Shape) -> Case:
+    case = Case(
+        shape.machines,
+        shape.networks,
+        folder / f"{shape.machines}.yaml",
+        folder / f"{shape.machines}.json",
+        folder / f"{shape.machines}-one-site.yaml",
+    )
+    case.topology.write_text(topology_text(shape))
+    case.one_site.write_text(topology_text(shape_for(shape.machines, sites=1)))
+    case.job.write_text(job(compile_topology(Topology.load(case.topology))))
+    return case
 
 
 def _measure(report: Report, cases: list[Case], rounds: int, without: tuple[str, ...]) -> Report:
@@ -105,7 +112,8 @@ def _measure(report: Report, cases: list[Case], rounds: int, without: tuple[str,
             for name in chosen if round_ % 2 == 0 else chosen[::-1]:
                 if name != results.MININET or (case.machines <= _MOST_MININET and round_ == 0):
                     samples.append(_sample(name, case, round_))
-        samples += _phases(case)
+        samples.append(_phases(results.PHASES, case, "probe" if case.machines <= _PROBED else "built"))
+        samples.append(_phases(results.GROWTH, case, "pure"))
     return replace(report, samples=tuple(samples), notes=tuple(notes))
 
 
@@ -115,11 +123,11 @@ def _sample(name: str, case: Case, round_: int) -> Sample:
     return sample
 
 
-def _phases(case: Case) -> Iterator[Sample]:
-    command = [sys.executable, "-m", "benchmarks.phases", str(case.topology)]
-    command += ["probe"] if case.machines <= _PROBED else []
+def _phases(builder: str, case: Case, mode: str) -> Sample:
+    topology = case.one_site if mode == "pure" else case.topology
+    command = [sys.executable, "-m", "benchmarks.phases", str(topology), mode]
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    yield Sample(results.PHASES, case.machines, 0, 0.0, 0.0, phases=tuple(json.loads(told).items()))
+    return Sample(builder, case.machines, 0, 0.0, 0.0, phases=tuple(json.loads(told).items()))
 
 
 def _write(report: Report, output: Path) -> None:

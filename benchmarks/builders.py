@@ -30,12 +30,13 @@ _SYSTEM_PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The files of one size: the topology, and the floor's job."""
+    """The files of one size: the topology, the floor's job, and a topology with twenty networks always."""
 
     machines: int
     networks: int
     topology: Path
     job: Path
+    one_site: Path
 
 
 class BuildFailedError(Exception):

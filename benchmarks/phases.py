@@ -1,7 +1,8 @@
-"""The phases of vnetlab apart, inside one process: ``python -m benchmarks.phases FILE [probe]``.
+"""The phases of vnetlab apart, inside one process: ``python -m benchmarks.phases FILE [pure|probe]``.
 
-Load, compile, plan, predict; apply by kind of step, each kind as a plan of its own; ready, read, down. With
-``probe`` every kind of flow in a flight of its own too. Prints a line of JSON: seconds by phase.
+Load, compile, plan, predict; and unless ``pure``, apply by kind of step, each kind as a plan of its own,
+ready, read, down. With ``probe`` every kind of flow in a flight of its own too. Prints a line of JSON: seconds
+by phase.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
-def measure(file: str, probe: bool) -> dict[str, float]:
+def measure(file: str, mode: str) -> dict[str, float]:
     """Run every phase once; raises what vnetlab raises."""
     clock = Clock()
     with clock.phase("load"):
@@ -59,11 +60,13 @@ def measure(file: str, probe: bool) -> dict[str, float]:
         steps = plan.build(state).steps
     with clock.phase("predict"):
         forecast(topology, every_pair=False)
+    if mode == "pure":
+        return clock.seconds
     with Holder.start(f"bench.phases.{os.getpid()}") as holder:
         with Agent(holder, PRELOAD) as agent:
             agent.call(apply, plan.Plan(()))  # comes back when the process has imported what it preloads
             _build(clock, agent, state, steps)
-            if probe:
+            if mode == "probe":
                 _probe(clock, agent, topology, state)
         with clock.phase("down"):
             holder.end()
@@ -106,7 +109,7 @@ def _kind(flow: Flow) -> str:
 
 def main() -> None:
     """Measure and print."""
-    sys.stdout.write(json.dumps(measure(sys.argv[1], "probe" in sys.argv[2:])) + "\n")
+    sys.stdout.write(json.dumps(measure(*sys.argv[1:3])) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 FLOOR, BARE, VNETLAB, MININET, PHASES = "floor", "bare", "vnetlab", "mininet", "phases"
+GROWTH = "growth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Sample:
 
     builder: str
     """``floor``, ``bare`` (the floor without settings and rules), ``vnetlab``, ``mininet``; or ``phases``:
-    those of vnetlab inside one process."""
+    those of vnetlab inside one process, ``growth``: the pure ones with twenty networks at any size."""
     machines: int
     round: int
     up: float

@@ -19,7 +19,6 @@ MACHINES_PER_SITE = 1000
 HOSTS_PER_SITE = 4
 _LAN4 = IPv4Address("192.0.0.0")
 _LAN6 = IPv6Address("2001:db8:1::")
-_LAN_LENGTH = 22
 _PRIVATE = {"isolated": 16, "routed": 32, "host-only": 48, "nat": 64}
 """The second octet of the first network of a mode: the n-th is the n-th /22 from 10.x.0.0 on."""
 
@@ -38,6 +37,11 @@ class Shape:
         return self.sites * self.hosts_per_site
 
     @property
+    def lan_length(self) -> int:
+        """Prefix length of a LAN: room for the machines of bridge networks, and some."""
+        return 22 if self.machines <= self.sites * 4000 else 19
+
+    @property
     def networks(self) -> int:
         """How many networks there are: one of each mode on every host."""
         return self.hosts * len(MODES)
@@ -52,7 +56,7 @@ def topology_text(shape: Shape) -> str:
     """Return the topology file."""
     sites = range(shape.sites)
     lines = [f"name: bench{shape.machines}", "segments:"]
-    lines += [f'  lan{site}: {{subnets: [{_lan4(site)}, "{_lan6(site)}"]}}' for site in sites]
+    lines += [f'  lan{site}: {{subnets: [{_lan4(shape, site)}, "{_lan6(site)}"]}}' for site in sites]
     lines += ["hosts:"]
     lines += [line for host in range(shape.hosts) for line in _host(shape, host)]
     lines += ["machines:"]
@@ -60,8 +64,8 @@ def topology_text(shape: Shape) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lan4(site: int) -> IPv4Network:
-    return IPv4Network((int(_LAN4) + (site << (32 - _LAN_LENGTH)), _LAN_LENGTH))
+def _lan4(shape: Shape, site: int) -> IPv4Network:
+    return IPv4Network((int(_LAN4) + (site << (32 - shape.lan_length)), shape.lan_length))
 
 
 def _lan6(site: int) -> IPv6Network:
@@ -70,8 +74,8 @@ def _lan6(site: int) -> IPv6Network:
 
 def _host(shape: Shape, host: int) -> Iterator[str]:
     site, place = divmod(host, shape.hosts_per_site)
-    four, six = _lan4(site), _lan6(site)
-    addresses = f'{four[2 + place]}/{_LAN_LENGTH}, "{six[0x10 + place]}/64"'
+    four, six = _lan4(shape, site), _lan6(site)
+    addresses = f'{four[2 + place]}/{shape.lan_length}, "{six[0x10 + place]}/64"'
     yield f"  hv{host}:"
     yield f"    nics: {{eth0: {{segment: lan{site}, addresses: [{addresses}]}}}}"
     yield "    networks:"

@@ -60,6 +60,8 @@ def check() -> int:
     for each in counts:
         word = "ok" if each.within else "over budget"
         sys.stdout.write(f"{each.name}: {each.counted:.1f}, budget {each.budget:g}: {word}\n")
+    if not shutil.which("strace"):
+        sys.stdout.write("system calls: strace is not installed, not counted\n")
     return int(not all(each.within for each in counts))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import BARE, FLOOR, MININET, PHASES, VNETLAB, median, ratio
+from benchmarks.results import BARE, FLOOR, GROWTH, MININET, PHASES, VNETLAB, median, ratio
 
 if TYPE_CHECKING:
     from benchmarks.results import Report
@@ -28,7 +28,8 @@ def show(report: Report) -> None:
     if report.samples:
         console.print(_seconds(report))
         console.print(_ratios(report))
-        console.print(_phases(report))
+        console.print(_phases(report, PHASES, "phase, ms per machine"))
+        console.print(_phases(report, GROWTH, "20 networks always, ms per machine"))
     if report.throughput:
         console.print(_throughput(report))
     for note in report.notes:
@@ -58,9 +59,9 @@ def _ratios(report: Report) -> Table:
     return table
 
 
-def _phases(report: Report) -> Table:
-    by_size = {s.machines: dict(s.phases) for s in report.samples if s.builder == PHASES}
-    table = Table("phase, ms per machine", *(str(machines) for machines in by_size))
+def _phases(report: Report, builder: str, title: str) -> Table:
+    by_size = {s.machines: dict(s.phases) for s in report.samples if s.builder == builder}
+    table = Table(title, *(str(machines) for machines in by_size))
     for phase in dict.fromkeys(phase for phases in by_size.values() for phase in phases):
         cells = ((phases.get(phase), machines) for machines, phases in by_size.items())
         table.add_row(phase, *("" if s is None else f"{s / n * 1000:.3f}" for s, n in cells))

@@ -56,14 +56,18 @@ class Witness:
         os.close(dying)
         self._wait_for_none()
 
-    def _wait_for_none(self) -> None:
-        deadline = time.monotonic() + _DEADLINE
+    def present(self) -> bool:
+        """Tell whether a namespace in which something was planted is still there."""
         with _back_home():
             spaces.enter(self._space)
-            while any(name.startswith("near") for _, name in if_nameindex()):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"a namespace is still there after {_DEADLINE:.0f} s")
-                time.sleep(_PAUSE)
+            return any(name.startswith("near") for _, name in if_nameindex())
+
+    def _wait_for_none(self) -> None:
+        deadline = time.monotonic() + _DEADLINE
+        while self.present():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"a namespace is still there after {_DEADLINE:.0f} s")
+            time.sleep(_PAUSE)
 
 
 @contextmanager
