@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def main(
         sys.exit(smoke.check())
     if os.geteuid():
         raise click.UsageError("the floor makes namespaces by itself and needs root; --smoke does not")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what is up ends
     setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)
     report = Report(platform.release(), os.cpu_count() or 1)
     if not only_data:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,14 +63,16 @@ def vnetlab(case: Case, round_: int) -> Sample:
     """Measure `vnetlab up` and `vnetlab down`."""
     lab = f"bench.{os.getpid()}"
     up, memory = run([sys.executable, "-m", "vnetlab", "up", str(case.topology), "--name", lab])
-    with Witness() as seen, Holder.find(lab) as holder:
+    with ExitStack() as undo:
+        holder = undo.enter_context(Holder.find(lab))
+        undo.callback(holder.end)
+        seen = undo.enter_context(Witness())
         with holder.spaces() as (root, *_):
             for name in ("hv0", f"vm{case.machines - 1}"):
                 descriptor = os.open(name, os.O_RDONLY, dir_fd=root)
                 seen.plant(descriptor)
                 os.close(descriptor)
         peak = _peak(holder.pid)
-        holder.close()
         began = time.perf_counter()
         run([sys.executable, "-m", "vnetlab", "down", lab])
         seen.wait()
@@ -103,17 +106,20 @@ def has_mininet() -> bool:
 
 def _held(builder: str, command: list[str], case: Case, round_: int) -> Sample:
     """Measure a builder that holds its lab until its standard input closes."""
+    pipe = subprocess.PIPE
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    line = process.stdout.readline()
-    up = time.perf_counter() - began
-    if not line:
-        raise BuildFailedError(f"{' '.join(command)}: {process.stderr.read().decode().strip()}")
-    said = json.loads(line)
-    with Witness() as seen:
+    with (
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process,
+        Witness() as seen,
+    ):
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        line = process.stdout.readline()
+        up = time.perf_counter() - began
+        if not line:
+            raise BuildFailedError(f"{' '.join(command)}: {process.stderr.read().decode().strip()}")
+        said = json.loads(line)
         for number in said["spaces"][-1:]:
             descriptor = os.open(f"/proc/{process.pid}/fd/{number}", os.O_RDONLY)
             seen.plant(descriptor)
@@ -124,8 +130,6 @@ def _held(builder: str, command: list[str], case: Case, round_: int) -> Sample:
         process.wait()
         seen.wait()
         down = time.perf_counter() - began
-    process.stdout.close()
-    process.stderr.close()
     return Sample(builder, case.machines, round_, up, down, peak, 0, tuple(said["seconds"].items()))
 
 

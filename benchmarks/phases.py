@@ -1,8 +1,8 @@
 """The phases of vnetlab apart, inside one process: ``python -m benchmarks.phases FILE [pure|probe]``.
 
 Load, compile, plan, predict; and unless ``pure``, apply by kind of step, each kind as a plan of its own,
-ready, read, down. With ``probe`` every kind of flow in a flight of its own too. Prints a line of JSON: seconds
-by phase.
+ready, read, down. With ``probe`` every kind of flow in a flight of its own too. Prints a line of JSON: the
+seconds of each phase.
 """
 
 from __future__ import annotations
