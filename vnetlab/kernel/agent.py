@@ -101,7 +101,8 @@ class Agent:
         except (OSError, EOFError) as error:
             raise LabLost(f"{self._lab} ended while it was in use") from error
         self._owes = False
-        succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
+        with garbage.paused():
+            succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
         if succeeded:
             return result
         if result is None:

@@ -137,7 +137,8 @@ def _run(context: Any, call: bytes) -> bytes:
         with garbage.paused():
             function, argument = pickle.loads(call)  # noqa: S301
         result = (True, function(context, argument), "")
-        return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+        with garbage.paused():
+            return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _failure(error, traceback.format_exc())
 

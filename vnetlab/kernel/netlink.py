@@ -133,10 +133,11 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
 def attributes(body: memoryview, at: int) -> dict[int, memoryview]:
     """Return the attributes behind a message's fixed part, which ends at ``at``, by their type."""
     found = {}
-    while at + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        found[kind & _TYPE_MASK] = body[at + _ATTRIBUTE.size : at + length]
-        at += (max(length, _ATTRIBUTE.size) + 3) & ~3
+    header, unpack, last = _ATTRIBUTE.size, _ATTRIBUTE.unpack_from, len(body) - _ATTRIBUTE.size
+    while at <= last:
+        length, kind = unpack(body, at)
+        found[kind & _TYPE_MASK] = body[at + header : at + length]
+        at += (length + 3) & ~3 if length > header else header
     return found
 
 
