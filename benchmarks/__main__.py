@@ -43,6 +43,7 @@ _PROBED = 100
 @click.option("--sites", default=0, help="LANs that the hosts are spread over; one a thousand machines.")
 @click.option("--without", multiple=True, type=click.Choice(sorted(BUILDERS)), help="Leave a builder out.")
 @click.option("--quick", is_flag=True, help="Small sizes, one round.")
+@click.option("--probe", is_flag=True, help="Also every kind of flow in a flight of its own (minutes).")
 @click.option("--smoke", "only_smoke", is_flag=True, help="Count instead of timing, against pinned budgets.")
 @click.option("--data-path", "only_data", is_flag=True, help="Only the throughput between machines (iperf3).")
 @click.option("--output", type=click.Path(path_type=Path), help="Directory for JSON and plot.")
@@ -53,6 +54,7 @@ def main(
     sites: int,
     without: tuple[str, ...],
     quick: bool,
+    probe: bool,
     only_smoke: bool,
     only_data: bool,
     output: Path | None,
@@ -70,7 +72,7 @@ def main(
         shapes = [shape_for(size, hosts, sites) for size in wanted]
         with tempfile.TemporaryDirectory() as folder:
             cases = [_case(Path(folder), shape) for shape in shapes]
-            report = _measure(report, cases, 1 if quick else rounds, without)
+            report = _measure(report, cases, 1 if quick else rounds, without, probe)
     if datapath.available() and not quick:
         report = replace(report, throughput=tuple(datapath.measure(1 if sizes else rounds)))
     table.show(report)
@@ -101,7 +103,7 @@ def _case(folder: Path, shape: Shape) -> Case:
     return case
 
 
-def _measure(report: Report, cases: list[Case], rounds: int, without: tuple[str, ...]) -> Report:
+def _measure(report: Report, cases: list[Case], rounds: int, without: tuple[str, ...], probe: bool) -> Report:
     chosen = [name for name in BUILDERS if name not in without]
     notes = list(report.notes)
     if results.MININET in chosen and not builders.has_mininet():
@@ -114,7 +116,9 @@ def _measure(report: Report, cases: list[Case], rounds: int, without: tuple[str,
             for name in chosen if round_ % 2 == 0 else chosen[::-1]:
                 if name != results.MININET or (case.machines <= _MOST_MININET and round_ == 0):
                     samples.append(_sample(name, case, round_))
-        samples.append(_phases(results.PHASES, case, "probe" if case.machines <= _PROBED else "built"))
+        samples.append(
+            _phases(results.PHASES, case, "probe" if probe and case.machines <= _PROBED else "built")
+        )
         samples.append(_phases(results.GROWTH, case, "pure"))
     return replace(report, samples=tuple(samples), notes=tuple(notes))
 

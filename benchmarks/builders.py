@@ -46,17 +46,12 @@ class BuildFailedError(Exception):
 
 def run(command: list[str]) -> tuple[float, int]:
     """Run a command; return its seconds and the peak bytes of its largest process."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
-    if process.returncode:
-        raise BuildFailedError(f"{' '.join(command)}: {said.decode().strip()}")
-    return seconds, usage.ru_maxrss * 1024
+    timed = [*_PYTHON, str(_HERE / "timed.py"), *command]
+    done = subprocess.run(timed, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildFailedError(f"{' '.join(command)}: {done.stderr.strip()}")
+    said = json.loads(done.stdout)
+    return said["seconds"], said["peak"]
 
 
 def vnetlab(case: Case, round_: int) -> Sample:

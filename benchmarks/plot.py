@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import log10
+from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.results import BARE, FLOOR, MININET, VNETLAB, median
+from benchmarks.results import BARE, FLOOR, MININET, VNETLAB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from statistics import median
 
 FLOOR, BARE, VNETLAB, MININET, PHASES = "floor", "bare", "vnetlab", "mininet", "phases"
 GROWTH = "growth"
@@ -65,17 +66,12 @@ class Report:
         return tuple(sorted(found, key=lambda sample: sample.round))
 
 
-def median(values: tuple[float, ...]) -> float:
-    """Return the middle value; the lower of two."""
-    return sorted(values)[(len(values) - 1) // 2]
-
-
 def ratio(report: Report, what: str, over: str, under: str, machines: int) -> float | None:
     """Return the median over the rounds of one builder's time by another's in the same round."""
     pairs = {s.round: s for s in report.of(under, machines)}
-    ratios = tuple(
+    ratios = [
         getattr(s, what) / getattr(pairs[s.round], what)
         for s in report.of(over, machines)
         if s.round in pairs and getattr(pairs[s.round], what)
-    )
+    ]
     return median(ratios) if ratios else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import BARE, FLOOR, GROWTH, MININET, PHASES, VNETLAB, median, ratio
+from benchmarks.results import BARE, FLOOR, GROWTH, MININET, PHASES, VNETLAB, ratio
 
 if TYPE_CHECKING:
     from benchmarks.results import Report
