@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vnetlab import names, settings
+from vnetlab import garbage, names, settings
 from vnetlab.modes import OBJECTS, PROPERTIES
 from vnetlab.modes.base import Context
 from vnetlab.ruleset import router_table, tables_for
@@ -42,6 +42,11 @@ _SWITCH = "switch"
 
 def compile_topology(topology: Topology) -> State:
     """Return the kernel objects that make the topology true."""
+    with garbage.paused():
+        return _state(topology)
+
+
+def _state(topology: Topology) -> State:
     return State(
         (
             *(_segment(topology, segment) for segment in topology.segments.values()),

@@ -77,8 +77,9 @@ def _settings(ipv6: bool) -> Iterator[Sysctl]:
 
 def merged(*groups: Iterable[Sysctl]) -> tuple[Sysctl, ...]:
     """Return the settings of all groups in order, each key once; a later group has the last word."""
-    values = {sysctl.key: sysctl.value for group in groups for sysctl in group}
-    return tuple(Sysctl(key, value) for key, value in values.items())
+    # The very same objects for all nodes: a lab has tens of thousands, and they travel to its agent.
+    last = {sysctl.key: sysctl for group in groups for sysctl in group}
+    return tuple(last.values())
 
 
 NODE: tuple[Sysctl, ...] = tuple(_settings(ipv6=True))

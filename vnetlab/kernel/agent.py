@@ -15,6 +15,7 @@ import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from vnetlab import garbage
 from vnetlab.errors import KernelError, LabLost, VnetlabError
 from vnetlab.kernel import agent_main
 from vnetlab.kernel.holder import program
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready", "pyroute2.netlink.rtnl.ifinfmsg")
+PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready")
 
 
 class Agent:
@@ -79,7 +80,8 @@ class Agent:
 
         Where the block ends without that, so does the process: its answer would pass for the next call's.
         """
-        message = pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
+        with garbage.paused():
+            message = pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
         with self._lock:
             self._exchange(message)
             self._owes = True
@@ -100,7 +102,8 @@ class Agent:
         except (OSError, EOFError) as error:
             raise LabLost(f"{self._lab} ended while it was in use") from error
         self._owes = False
-        succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
+        with garbage.paused():
+            succeeded, result, text = pickle.loads(answer)  # noqa: S301 - from our own child
         if succeeded:
             return result
         if result is None:

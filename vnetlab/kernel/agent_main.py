@@ -17,6 +17,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from vnetlab import garbage
 from vnetlab.kernel import enclosure, linux
 
 _LENGTH = struct.Struct("=Q")
@@ -133,9 +134,11 @@ def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoR
 
 def _run(context: Any, call: bytes) -> bytes:
     try:
-        function, argument = pickle.loads(call)  # noqa: S301
+        with garbage.paused():
+            function, argument = pickle.loads(call)  # noqa: S301
         result = (True, function(context, argument), "")
-        return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+        with garbage.paused():
+            return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _failure(error, traceback.format_exc())
 

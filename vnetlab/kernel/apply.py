@@ -13,7 +13,7 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import conntrack, messages, nftables, read_messages, sysctl, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
@@ -112,7 +112,7 @@ class Visit:
     @do.register
     def _(self, step: SetSysctls) -> None:
         self.flush()
-        sysctl.write(step.sysctls)
+        self._spaces.settings.write(step.sysctls)
 
     @do.register
     def _(self, step: LoadTable) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab import plan
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
-from vnetlab.kernel import agent, nftables, sysctl, tap
+from vnetlab.kernel import agent, nftables, tap
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.enclosure import RefusedError
 from vnetlab.kernel.holder import absent_namespace
@@ -196,7 +196,7 @@ def _sysctls(spaces: Spaces, wanted: Needs) -> Iterator[Absent]:
                 yield Absent("IPv6", "no /proc/sys/net/ipv6", "boot without `ipv6.disable=1`")
                 continue
             try:
-                sysctl.write((setting,))
+                spaces.settings.write((setting,))
             except KernelError as error:
                 remedy = "a /proc that is mounted writable, and a kernel that has the setting"
                 yield Absent("network settings", str(error), remedy)

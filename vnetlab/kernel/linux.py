@@ -1,6 +1,7 @@
 """System calls that Python 3.11 does not offer. Standard library only: the holder runs on this.
 
-Numbers are those of linux/sched.h, linux/mount.h and linux/prctl.h, equal on every architecture.
+Numbers are those of linux/sched.h, linux/mount.h and linux/prctl.h, equal on every architecture; so are
+those of system calls since Linux 5.1 (asm-generic/unistd.h).
 """
 
 import ctypes
@@ -20,6 +21,9 @@ MS_PRIVATE = 0x40000
 
 _MNT_DETACH = 0x2
 _PR_SET_PDEATHSIG = 1
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+_FSCONFIG_CMD_CREATE = 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -52,6 +56,19 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
+def detached(kind: str) -> int:
+    """Mount a new file system of a kind nowhere; return its root (fsmount(2)). Raises OSError.
+
+    It goes when the descriptor is closed.
+    """
+    context = _check(_libc.syscall(_SYS_FSOPEN, kind.encode(), _CLOEXEC), kind)
+    try:
+        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), kind)
+        return _check(_libc.syscall(_SYS_FSMOUNT, context, _CLOEXEC, 0), kind)
+    finally:
+        os.close(context)
+
+
 def die_with_parent(signal: int) -> None:
     """Have the kernel send a signal to this process when its parent ends (prctl(2)).
 
@@ -60,7 +77,8 @@ def die_with_parent(signal: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
 
 
-def _check(result: int, subject: str) -> None:
+def _check(result: int, subject: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), subject)
+    return result

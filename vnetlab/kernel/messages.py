@@ -1,19 +1,24 @@
-"""Values of a State as rtnetlink requests, encoded with pyroute2's message classes.
+"""Values of a State as rtnetlink requests.
 
-Only encoding: sending them is netlink.py's. Constants are those of linux/if_link.h, linux/neighbour.h
-and linux/rtnetlink.h. pyroute2 is imported on first use: whoever only hands apply() to an agent must not
-pay for it. Many machines have the same first device and the same default route: those are kept.
+Only encoding: sending them is netlink.py's, the layout of attributes attributes.py's. Constants are those of
+linux/if_link.h, linux/neighbour.h and linux/rtnetlink.h. Many machines have the same first device and the
+same default route: those are kept.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from socket import AF_INET, AF_INET6
-from typing import TYPE_CHECKING, Any
+from struct import Struct
+from typing import TYPE_CHECKING
 
-from vnetlab.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
+from vnetlab.kernel.attributes import encoded, mac_bytes
+from vnetlab.kernel.netlink import HEADER, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vnetlab.kernel.attributes import Attribute
     from vnetlab.state import Address, Link, Neighbour, StaticRoute
     from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
 
@@ -43,11 +48,16 @@ _NUD_PERMANENT = 0x80
 _RT_TABLE_MAIN = 254
 _RTPROT_STATIC = 4
 _RTN_UNICAST = 1
+_RT_SCOPE_UNIVERSE = 0
+_LINK = Struct("=BxHiII")  # struct ifinfomsg
+_ADDRESS = Struct("=BBBBI")  # struct ifaddrmsg
+_NEIGHBOUR = Struct("=BxxxiHBB")  # struct ndmsg
+_ROUTE = Struct("=BBBBBBBBI")  # struct rtmsg
 
-_ONE_QUEUE = (("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1))
+_ONE_QUEUE: tuple[Attribute, ...] = (("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1))
 """The default of a veth is a queue for each CPU that the machine could have."""
 
-_SWITCH = (
+_SWITCH: tuple[Attribute, ...] = (
     # A switch that forwards from its first moment (no listening, no learning phase), knows no spanning
     # tree, hides no multicast and shows its frames to no IP firewall.
     ("IFLA_BR_FORWARD_DELAY", 0),
@@ -97,7 +107,7 @@ def delete_link(index: int) -> bytes:
 
 def set_mac(index: int, mac: str) -> bytes:
     """Return the request that gives a device another MAC."""
-    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_ADDRESS", mac),))
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(("IFLA_ADDRESS", mac_bytes(mac)),))
 
 
 def set_mtu(index: int, mtu: int) -> bytes:
@@ -152,20 +162,15 @@ def remove_address(address: Address, index: int) -> bytes:
 
 def _address(address: Address, index: int, kind: int, request: int) -> bytes:
     interface = address.address
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-
-    message = ifaddrmsg()
-    message["family"] = _family(interface)
-    message["prefixlen"] = interface.network.prefixlen
-    message["index"] = index
-    message["flags"] = _IFA_F_NODAD if interface.version == 6 else 0
-    attributes = [("IFA_ADDRESS", str(interface.ip))]
+    length, packed = interface.network.prefixlen, interface.packed
+    flags = _IFA_F_NODAD if interface.version == 6 else 0
+    header = _ADDRESS.pack(_family(interface), length, flags, 0, index)
+    values: list[Attribute] = [("IFA_ADDRESS", packed)]
     if interface.version == 4:
-        attributes.append(("IFA_LOCAL", str(interface.ip)))
-        if interface.network.prefixlen < 31:  # a /31 has no broadcast address (RFC 3021)
-            attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
-    message["attrs"] = attributes
-    return _encoded(message, kind, request)
+        values.append(("IFA_LOCAL", packed))
+        if length < 31:  # a /31 has no broadcast address (RFC 3021)
+            values.append(("IFA_BROADCAST", interface.network.broadcast_address.packed))
+    return _message(kind, request, header, values)
 
 
 def add_neighbour(neighbour: Neighbour, index: int) -> bytes:
@@ -179,14 +184,9 @@ def remove_neighbour(neighbour: Neighbour, index: int) -> bytes:
 
 
 def _neighbour(neighbour: Neighbour, index: int, kind: int, request: int) -> bytes:
-    from pyroute2.netlink.rtnl.ndmsg import ndmsg
-
-    message = ndmsg()
-    message["family"] = _family(neighbour.address)
-    message["ifindex"] = index
-    message["state"] = _NUD_PERMANENT
-    message["attrs"] = [("NDA_DST", str(neighbour.address)), ("NDA_LLADDR", neighbour.mac)]
-    return _encoded(message, kind, request)
+    header = _NEIGHBOUR.pack(_family(neighbour.address), index, _NUD_PERMANENT, 0, 0)
+    values = (("NDA_DST", neighbour.address.packed), ("NDA_LLADDR", mac_bytes(neighbour.mac)))
+    return _message(kind, request, header, values)
 
 
 @lru_cache
@@ -206,69 +206,57 @@ def remove_route(route: StaticRoute, index: int) -> bytes:
 
 
 def _route(route: StaticRoute, index: int, kind: int, request: int) -> bytes:
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
-    message = rtmsg()
-    message["family"] = _family(route.prefix)
-    message["dst_len"] = route.prefix.prefixlen
-    message["table"] = _RT_TABLE_MAIN
-    message["proto"] = 0 if kind == _RTM_DELROUTE else _RTPROT_STATIC
-    message["type"] = _RTN_UNICAST
-    attributes: list[tuple[str, Any]] = [("RTA_GATEWAY", str(route.via)), ("RTA_OIF", index)]
-    if route.prefix.prefixlen:
-        attributes.append(("RTA_DST", str(route.prefix.network_address)))
-    message["attrs"] = attributes
-    return _encoded(message, kind, request)
+    length = route.prefix.prefixlen
+    protocol = 0 if kind == _RTM_DELROUTE else _RTPROT_STATIC
+    header = _ROUTE.pack(
+        _family(route.prefix), length, 0, 0, _RT_TABLE_MAIN, protocol, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+    )
+    values: list[Attribute] = [("RTA_GATEWAY", route.via.packed), ("RTA_OIF", index)]
+    if length:
+        values.append(("RTA_DST", route.prefix.network_address.packed))
+    return _message(kind, request, header, values)
 
 
+@lru_cache
 def dump_links() -> bytes:
     """Return the request for all devices of the namespace."""
     return _link(_RTM_GETLINK, _DUMP)
 
 
+@lru_cache
 def dump_addresses() -> bytes:
     """Return the request for all addresses of the namespace."""
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-
-    return _encoded(ifaddrmsg(), _RTM_GETADDR, _DUMP)
+    return _message(_RTM_GETADDR, _DUMP, _ADDRESS.pack(0, 0, 0, 0, 0))
 
 
 def _link(
     kind: int,
     request: int,
     index: int = 0,
-    attributes: tuple[Any, ...] = (),
+    attributes: tuple[Attribute, ...] = (),
     flags: int = 0,
     mask: int = 0,
 ) -> bytes:
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
-    message = ifinfmsg()
-    message["index"] = index
-    message["flags"], message["change"] = flags, mask
-    message["attrs"] = list(attributes)
-    return _encoded(message, kind, request)
+    return _message(kind, request, _LINK.pack(0, 0, index, flags, mask), attributes)
 
 
-def _identity(link: Link) -> tuple[Any, ...]:
-    mac = (("IFLA_ADDRESS", link.mac),) if link.mac else ()
+def _identity(link: Link) -> tuple[Attribute, ...]:
+    mac = (("IFLA_ADDRESS", mac_bytes(link.mac)),) if link.mac else ()
     return (("IFLA_IFNAME", link.name), ("IFLA_MTU", link.mtu), *mac)
 
 
-def _kind(name: str) -> tuple[str, str]:
+def _kind(name: str) -> Attribute:
     return ("IFLA_INFO_KIND", name)
 
 
-def _nest(name: str, *attributes: Any) -> tuple[str, dict[str, Any]]:
-    return (name, {"attrs": list(attributes)})
+def _nest(name: str, *attributes: Attribute) -> Attribute:
+    return (name, attributes)
 
 
 def _family(address: IPAddress | IPInterface | IPNetwork) -> int:
     return AF_INET if address.version == 4 else AF_INET6
 
 
-def _encoded(message: Any, kind: int, request: int) -> bytes:
-    message["header"]["type"] = kind
-    message["header"]["flags"] = request
-    message.encode()
-    return bytes(message.data)
+def _message(kind: int, request: int, header: bytes, attributes: Iterable[Attribute] = ()) -> bytes:
+    body = header + encoded(attributes)
+    return HEADER.pack(HEADER.size + len(body), kind, request, 0, 0) + body

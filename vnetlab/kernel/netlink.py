@@ -30,7 +30,7 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
-_HEADER = struct.Struct("=IHHII")
+HEADER = struct.Struct("=IHHII")
 _SEQUENCE = struct.Struct("=I")
 _ERROR = struct.Struct("=i")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -131,19 +131,20 @@ class Netlink:
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
     view, at = memoryview(data), 0
-    while at + _HEADER.size <= len(view):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(view, at)
-        yield kind, flags, sequence, view[at + _HEADER.size : at + length]
+    while at + HEADER.size <= len(view):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(view, at)
+        yield kind, flags, sequence, view[at + HEADER.size : at + length]
         at += (length + 3) & ~3
 
 
 def attributes(body: memoryview, at: int) -> dict[int, memoryview]:
     """Return the attributes behind a message's fixed part, which ends at ``at``, by their type."""
     found = {}
-    while at + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        found[kind & _TYPE_MASK] = body[at + _ATTRIBUTE.size : at + length]
-        at += (max(length, _ATTRIBUTE.size) + 3) & ~3
+    header, unpack, last = _ATTRIBUTE.size, _ATTRIBUTE.unpack_from, len(body) - _ATTRIBUTE.size
+    while at <= last:
+        length, kind = unpack(body, at)
+        found[kind & _TYPE_MASK] = body[at + header : at + length]
+        at += (length + 3) & ~3 if length > header else header
     return found
 
 
@@ -151,5 +152,5 @@ def _explanation(flags: int, body: memoryview) -> str:
     """Return what the kernel says beyond the error number (extended acknowledgement)."""
     if not flags & _NLM_F_ACK_TLVS:
         return ""
-    text = attributes(body, _ERROR.size + _HEADER.size).get(_NLMSGERR_ATTR_MSG)
+    text = attributes(body, _ERROR.size + HEADER.size).get(_NLMSGERR_ATTR_MSG)
     return f" ({bytes(text).rstrip(bytes(1)).decode()})" if text else ""

@@ -7,7 +7,6 @@ kernel makes by itself (link-local addresses, connected routes, `lo`) is left ou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from vnetlab.kernel.read_messages import Found
     from vnetlab.kernel.spaces import Spaces
+    from vnetlab.kernel.sysctl import Settings
     from vnetlab.state import Address, Neighbour, NftTable
 
 SEGMENT = "segment:"
@@ -87,7 +87,7 @@ def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
     contents = {}
     for name in ordered:
         with spaces.inside(name):
-            contents[name] = _contents(name)
+            contents[name] = _contents(spaces.settings)
     try:
         peers = read_peers.pairs(spaces, ((name, link) for name in ordered for link in contents[name].links))
     except OSError as error:
@@ -102,7 +102,7 @@ def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
     )
 
 
-def _contents(name: str) -> _Contents:
+def _contents(settings: Settings) -> _Contents:
     with Netlink() as netlink:
         links = [read_messages.link(body) for body in _dump(netlink, read_messages.GET_LINKS)]
         names = {link.index: link.name for link in links}
@@ -121,7 +121,7 @@ def _contents(name: str) -> _Contents:
         tuple(a for a in addresses if a.device != _LOOPBACK and not _is_automatic(a, macs.get(a.device, ""))),
         tuple(entry for entry in entries if entry and entry.device != _LOOPBACK),
         tuple(route for route in routes if isinstance(route, StaticRoute)),
-        tuple(_settings([link.name for link in links])),
+        tuple(_settings(settings, [link.name for link in links])),
         read_tables.tables(listing),
         tuple(odd),
     )
@@ -136,22 +136,17 @@ def _is_automatic(address: Address, mac: str) -> bool:
     return own.is_link_local and bool(mac) and own.ip == read_messages.automatic_address(mac).ip
 
 
-def _settings(devices: list[str]) -> Iterator[Sysctl]:
-    for key in _SETTINGS:
-        yield from _setting(key)
-    for family, settings in _DEVICE_SETTINGS.items():
+def _settings(settings: Settings, devices: list[str]) -> Iterator[Sysctl]:
+    for key in (*_SETTINGS, *_keys_of(("all", "default", *devices))):
+        value = settings.read(key)
+        if value is not None:  # a kernel without it behaves as if it were off
+            yield Sysctl(key, value)
+
+
+def _keys_of(devices: tuple[str, ...]) -> Iterator[str]:
+    for family, names in _DEVICE_SETTINGS.items():
         for device in devices:
-            for name in settings:
-                yield from _setting(f"net/{family}/conf/{device}/{name}")
-
-
-def _setting(key: str) -> Iterator[Sysctl]:
-    try:
-        yield Sysctl(key, Path("/proc/sys", key).read_text().strip())
-    except FileNotFoundError:  # a kernel without it behaves as if it were off
-        return
-    except OSError as error:
-        raise KernelError(f"sysctl {key}: {error.strerror}") from error
+            yield from (f"net/{family}/conf/{device}/{name}" for name in names)
 
 
 def _namespace(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError, NodeNotFound
-from vnetlab.kernel import control, linux, writes
+from vnetlab.kernel import control, linux, sysctl, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ class Spaces:
         self.root = root
         """Descriptor of the tmpfs."""
         self._path = f"/proc/self/fd/{root}"
+        self.settings = sysctl.Settings()
         linux.unshare(linux.CLONE_NEWNET)
 
     def names(self) -> tuple[str, ...]:
@@ -105,6 +106,7 @@ class Spaces:
         try:
             linux.setns(target, linux.CLONE_NEWNET)
             os.close(target)
+            self.settings.visit()
             yield
         finally:
             linux.setns(before, linux.CLONE_NEWNET)

@@ -23,7 +23,7 @@ def inherited(wanted: tuple[Sysctl, ...]) -> Iterator[Check]:
     before = {each.key: _read(each.key) for each in wanted}
     refused = ""
     try:
-        sysctl.write(wanted)
+        sysctl.Settings().write(wanted)
     except KernelError as error:
         refused = str(error)
     after = {each.key: _read(each.key) for each in wanted}
