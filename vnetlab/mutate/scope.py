@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special
 from vnetlab.mutate import fault as kinds
+from vnetlab.mutate.links import SMALL_MTUS
 
 if TYPE_CHECKING:
     from vnetlab.mutate.battery import Shot
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 def concerns(fault: Fault, shot: Shot) -> bool:
     """Tell whether a packet may be treated otherwise because of a fault, by its kind alone."""
     flow = shot.flow
+    if fault.kind == kinds.MTU:
+        # Answers are as long as what they answer, errors shorter than any MTU here.
+        return flow.size > min(SMALL_MTUS) or flow.special is Special.FRAGMENTS
     if fault.kind == kinds.SETTING and fault.object == "accept_ra":
         return flow.special is Special.ADVERTISEMENT
     if fault.kind == kinds.SETTING and fault.object in ("arp_ignore", "proxy_arp", "rp_filter"):

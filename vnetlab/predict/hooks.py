@@ -44,7 +44,7 @@ class Hooks:
     """All hooks of a namespace."""
 
     def __init__(self, bases: tuple[Base, ...]) -> None:
-        self._bases = bases
+        self.bases = bases
         self.tracks = frozenset(version for base in bases for version in tracked_versions(base))
         self._layer3: dict[tuple[int, str], tuple[tuple[int, Base | None], ...]] = {}
         self._devices = {
@@ -125,7 +125,7 @@ class Hooks:
         families = _FAMILIES[version]
         found: list[tuple[int, Base | None]] = [
             (base.hook.priority, base)
-            for base in self._bases
+            for base in self.bases
             if base.chain.family in families and base.hook.name == hook and base.hook.kind != "nat"
         ]
         if version in self.tracks:
@@ -159,7 +159,7 @@ class Hooks:
 
     def _choose(self, hook: str, passage: Passage, entry: Entry, note: Note) -> Stop | None:
         families = _FAMILIES[passage.ip.version]
-        for base in self._bases:
+        for base in self.bases:
             if base.hook.kind != "nat" or base.hook.name != hook or base.chain.family not in families:
                 continue
             decision = base.ruleset.run(base.chain, passage)
