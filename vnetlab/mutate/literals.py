@@ -64,7 +64,7 @@ def points_of(networks: Iterable[IPNetwork], among: Iterable[IPNetwork] = ()) ->
 
 
 def _around(network: IPNetwork) -> Iterator[IPAddress]:
-    """Yield addresses in the middle of a prefix, at its edges and beside them, as far as a node may have them."""
+    """Yield addresses that a node may have: in the middle of a prefix, at its edges, beside them."""
     first, last = int(network.network_address), int(network.broadcast_address)
     middle = (first + last) // 2
     low, high = _BOUNDS[network.version]

@@ -18,10 +18,13 @@ from vnetlab.mutate.literals import literals_of, points_of
 from vnetlab.mutate.recording import Recorder
 from vnetlab.mutate.scope import concerns
 from vnetlab.predict.compare import differences
+from vnetlab.predict.groups import groups_of
 from vnetlab.predict.matrix import guests_of, model_of
+from vnetlab.predict.mentions import mentions
+from vnetlab.predict.miniature import is_single
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.behaviour import Behaviour
@@ -75,7 +78,14 @@ class _Known:
 class Oracle:
     """The model of a lab without faults, asked about one fault after the other."""
 
-    def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        state: State,
+        guarantees: tuple[Guarantee, ...],
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        """Follow every packet once; of endpoints of equal treatment two, and those that ``faults`` are of."""
         self._topology = topology
         self._state = state
         self._guarantees = guarantees
@@ -87,17 +97,24 @@ class Oracle:
         self._model = model_of(topology, state, guarantees)
         self._recorder.attach(self._model.world)
         self._literals = literals_of(state)
-        self._battery = self._battery_of(topology, state)
+        spare = groups_of(topology, state, mentions(state)).spare - {fault.namespace for fault in faults}
+        self._battery = self._battery_of(topology, state, spare)
         with garbage.paused():
-            self._promised = tuple(self._know(Shot(g.source, g.flow)).footprint for g in guarantees)
+            self._promised = {
+                number: self._know(Shot(g.source, g.flow)).footprint
+                for number, g in enumerate(guarantees)
+                if is_single(g) or not {g.source, g.destination} & spare
+            }
             shots = dict.fromkeys(self._battery.base(points_of(self._literals.networks)))
             self._known = tuple(self._know(shot) for shot in shots)
         self._index = Index(known.footprint for known in self._known)
 
-    def _battery_of(self, topology: Topology, state: State) -> Battery:
+    def _battery_of(self, topology: Topology, state: State, spare: frozenset[str]) -> Battery:
         mtus = {link.mtu for n in state.namespaces for link in n.links} | set(SMALL_MTUS)
         own = {nic.mac: nic.addresses for vm in topology.vms.values() for nic in vm.nics}
-        return Battery(domains_of(state, guests_of(topology), own), self._literals.ports, mtus)
+        domains = domains_of(state, guests_of(topology), own)
+        kept = tuple(tuple(end for end in domain if end.node not in spare) for domain in domains)
+        return Battery(kept, self._literals.ports, mtus)
 
     @property
     def size(self) -> int:
@@ -113,7 +130,7 @@ class Oracle:
         changes = changes_of(self._state, fault.state)
         broken = self._plain.changed(changes)
         affected = Affected(self._namespaces, changes, broken, self._recorder)
-        noticed, doubtful, unknown = self._noticed(broken, affected)
+        noticed, doubtful, unknown = self._noticed(fault, broken, affected)
         if noticed:
             return Opinion(noticed, None)
         for known in self._suspects(fault, changes, affected):
@@ -128,19 +145,19 @@ class Oracle:
             return Opinion((), witness, unknown, doubtful)
         return Opinion((), None, unknown, doubtful)
 
-    def _suspects(
-        self, fault: Fault, changes: tuple[Namespace, ...], affected: Affected
-    ) -> Iterator[_Known]:
-        """Yield the packets of the battery, and those that this fault adds, that it may change anything for."""
+    def _suspects(self, fault: Fault, changes: tuple[Namespace, ...], affected: Affected) -> Iterator[_Known]:
+        """Yield the packets, of the battery and those that this fault adds, that it may matter to."""
         for number in affected.among(self._index):
-            if concerns(fault, self._known[number].shot):
+            if concerns(fault, self._known[number].shot.flow):
                 yield self._known[number]
         for shot in self._directed(fault, changes):
             known = self._know(shot)
             if affected.may_differ(known.footprint):
                 yield known
 
-    def _noticed(self, broken: Model, affected: Affected) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    def _noticed(
+        self, fault: Fault, broken: Model, affected: Affected
+    ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
         """Return guarantees that the fault breaks, of as many different promises as there are.
 
         And those that the model does not know of, with the first reason.
@@ -148,10 +165,10 @@ class Oracle:
         found: dict[str, list[int]] = {}
         doubtful: list[int] = []
         unknown = ""
-        for number, footprint in enumerate(self._promised):
+        for number, footprint in self._promised.items():
             guarantee = self._guarantees[number]
             full = len(found.get(guarantee.id, ())) >= OF_EACH
-            if full or not affected.may_differ(footprint):
+            if full or not (concerns(fault, guarantee.flow) and affected.may_differ(footprint)):
                 continue
             prediction = broken.send(guarantee.source, guarantee.flow).prediction(
                 guarantee.destination,

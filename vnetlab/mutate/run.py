@@ -65,7 +65,7 @@ def mutate(
         state = labs[0].state
         _expect_all(labs[0].fly(guarantees), "before the first fault")
         faults = faults_of(state, seed, sample)
-        oracle = Oracle(topology, state, guarantees)
+        oracle = Oracle(topology, state, guarantees, faults)
         results = _Run(oracle, guarantees, faults, progress).through(labs)
         for lab in labs:
             lab.check("the faults")
