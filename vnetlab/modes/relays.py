@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.edges import last, vacant
-from vnetlab.modes.own_ways import is_guest
+from vnetlab.modes.own_ways import is_guest, may_talk
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import resolution
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
@@ -35,9 +35,7 @@ def no_relays(world: World) -> Iterator[Guarantee]:
 
 def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Iterator[Guarantee]:
     """Hand a node a frame for a third one, on the same link if there is one."""
-    near = [
-        i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and _may_talk(own, i)
-    ]
+    near = [i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and may_talk(own, i)]
     senders = [i for i in near if i.node not in world.topology.hosts]
     if own.address(family) is None or not senders:
         return
@@ -69,11 +67,6 @@ def _far_away(world: World, own: Interface, family: Family) -> Interface | None:
     return None
 
 
-def _may_talk(own: Interface, other: Interface) -> bool:
-    isolated = own.network is other.network and own.network is not None and own.network.port_isolation
-    return not (isolated and own.port and other.port)
-
-
 def advertisements(world: World) -> Iterator[Guarantee]:
     """Yield that router advertisements (RFC 4861, 4.2) change nobody's routes, whoever sends them.
 
@@ -95,7 +88,7 @@ def _advertisement(world: World, sender: Interface, hearer: Interface) -> Iterat
     if (
         sender.node == hearer.node
         or is_guest(world, hearer.node)
-        or (hearer.port and not _may_talk(sender, hearer))
+        or (hearer.port and not may_talk(sender, hearer))
     ):
         return
     about = Label("node.router-advertisement", "an advertisement changes nobody's routes", sender.network)

@@ -130,7 +130,7 @@ def _into_bridge(walk: Walk, space: Space, port: Device, passage: Passage) -> No
 def _ports_towards(
     walk: Walk, space: Space, bridge: Device, frame: Frame, port: Device | None = None
 ) -> tuple[Device, ...]:
-    """Return the ports that a frame may leave by, which came in by ``port`` or from the host. Raises Unknown."""
+    """Return the ports that a frame may leave by; ``port``: it came in there. Raises Unknown."""
     found = walk.world.towards(space, bridge.name, frame.destination)
     if len(found) > 1 and not (port and port.isolated and all(other.isolated for other in found)):
         raise Unknown(f"{frame.destination} is behind several ports of {bridge.name}")
