@@ -163,12 +163,24 @@ def _own_way(world: World, node: str, target: IPAddress) -> Iterator[Guarantee]:
     fate = travel(world, packet, hop)
     special = Special.NONE
     if fate.unresolved:
+        yield from _by_router(world, about, hop, packet)
         fate, special = replace(fate, outcome=Outcome.SILENT, error="", error_from=None), Special.VACANT
     witness = (
         fate.node if fate.outcome is Outcome.DELIVERED else _bystander(world, node, fate, family_of(target))
     )
     if witness:
         yield _by_kernel(from_fate(world, about, witness, hop, packet, ECHO, fate, special))
+
+
+def _by_router(world: World, about: Label, hop: Hop, packet: Packet) -> Iterator[Guarantee]:
+    """Yield who says that the TTL is spent: nothing else tells which router a packet for nobody goes to."""
+    spent = replace(packet, ttl=1)
+    fate = travel(world, spent, hop)
+    is_host = hop.to.node in world.topology.hosts
+    # A host does not hear what it is to pass on; of a router, its device sees it.
+    witness = hop.to.node if is_host else _bystander(world, hop.by.node, fate, family_of(packet.destination))
+    if fate.outcome is Outcome.REJECTED and witness:
+        yield _by_kernel(from_fate(world, about, witness, hop, spent, ECHO, fate, Special.TTL))
 
 
 def _by_kernel(guarantee: Guarantee) -> Guarantee:
@@ -178,13 +190,13 @@ def _by_kernel(guarantee: Guarantee) -> Guarantee:
 def _nobody(
     world: World, about: Label, node: str, target: IPAddress, way: tuple[Interface, IPAddress] | None
 ) -> Iterator[Guarantee]:
-    """Promise that a flow to where nobody is reaches nobody: nobody sees it."""
+    """Promise that a flow to where nobody is reaches nobody: nobody sees it, and no router gets it."""
     family = family_of(target)
     own = way[0] if way else next((i for i in world.interfaces[node] if i.address(family)), None)
     mine = own.address(family) if own else None
     if own is None or mine is None:
         return
-    packet = Packet(mine.ip, target)
+    packet = Packet(mine.ip, target, ttl=1)
     silent = Fate(Outcome.SILENT, node, packet)
     witness = _bystander(world, node, silent, family)
     if witness:
