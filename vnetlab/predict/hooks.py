@@ -46,6 +46,7 @@ class Hooks:
     def __init__(self, bases: tuple[Base, ...]) -> None:
         self.bases = bases
         self.tracks = frozenset(version for base in bases for version in tracked_versions(base))
+        self._nat_families = {base.chain.family for base in bases if base.hook.kind == "nat"}
         self._layer3: dict[tuple[int, str], tuple[tuple[int, Base | None], ...]] = {}
         self._devices = {
             (base.hook.name, device): tuple(
@@ -139,10 +140,14 @@ class Hooks:
         return iter(sorted(found, key=lambda step: step[0]))
 
     def _translate(self, hook: str, passage: Passage, note: Note) -> Stop | None:
-        """Choose a new flow's translation, and translate (`nf_nat_inet_fn`)."""
+        """Choose a new flow's translation, and translate (`nf_nat_inet_fn`).
+
+        No chain is one, too; but where the namespace has no nat chain at all, nobody even chooses.
+        """
         source = hook in _SOURCE_HOOKS
         tracked = passage.tracked
-        if tracked is None or tracked.entry is None:
+        families = _FAMILIES[passage.ip.version]
+        if tracked is None or tracked.entry is None or self._nat_families.isdisjoint(families):
             return None
         entry = tracked.entry
         done = entry.source_done if source else entry.destination_done
