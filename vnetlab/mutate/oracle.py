@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ class Oracle:
         guarantees: tuple[Guarantee, ...],
         faults: Iterable[Fault] = (),
     ) -> None:
-        """Follow every packet once; of endpoints of equal treatment two, and those that ``faults`` are of."""
+        """Follow every promised flow; of endpoints of equal treatment two, and those that ``faults`` are of."""
         self._topology = topology
         self._state = state
         self._guarantees = guarantees
@@ -105,9 +106,6 @@ class Oracle:
                 for number, g in enumerate(guarantees)
                 if is_single(g) or not {g.source, g.destination} & spare
             }
-            shots = dict.fromkeys(self._battery.base(points_of(self._literals.networks)))
-            self._known = tuple(self._know(shot) for shot in shots)
-        self._index = Index(known.footprint for known in self._known)
 
     def _battery_of(self, topology: Topology, state: State, spare: frozenset[str]) -> Battery:
         mtus = {link.mtu for n in state.namespaces for link in n.links} | set(SMALL_MTUS)
@@ -115,6 +113,16 @@ class Oracle:
         domains = domains_of(state, guests_of(topology), own)
         kept = tuple(tuple(end for end in domain if end.node not in spare) for domain in domains)
         return Battery(kept, self._literals.ports, mtus)
+
+    @cached_property
+    def _known(self) -> tuple[_Known, ...]:
+        """The packets of the battery; most faults are noticed without them."""
+        shots = dict.fromkeys(self._battery.base(points_of(self._literals.networks)))
+        return tuple(self._know(shot) for shot in shots)
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index(known.footprint for known in self._known)
 
     @property
     def size(self) -> int:
