@@ -86,7 +86,7 @@ class Oracle:
         guarantees: tuple[Guarantee, ...],
         faults: Iterable[Fault] = (),
     ) -> None:
-        """Follow every promised flow, of endpoints of equal treatment two and those that ``faults`` are of."""
+        """Follow every promised flow: of endpoints of equal treatment those of two, and of the faulty."""
         self._topology = topology
         self._state = state
         self._guarantees = guarantees

@@ -21,7 +21,7 @@ from vnetlab.mutate.oracle import Oracle
 from vnetlab.mutate.score import Fate, Result, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.mutate.fault import Fault
@@ -73,6 +73,13 @@ def mutate(
             lab.check("the faults")
         _expect_all(_flown(labs[0], guarantees), "after the last fault")
     return Score(topology.name, seed, results)
+
+
+def judged(topology: Topology, bench: Bench, faults: Sequence[Fault], seed: int = 0) -> Score:
+    """Return what became of chosen faults in a lab that is there, the suite itself not being asked first."""
+    guarantees = guarantees_for(topology)
+    oracle = Oracle(topology, bench.state, guarantees, faults)
+    return Score(topology.name, seed, _Run(oracle, guarantees, tuple(faults), None).through([bench]))
 
 
 def _expect_all(verdicts: tuple[Verdict, ...], when: str) -> None:
