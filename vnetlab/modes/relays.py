@@ -12,9 +12,9 @@ from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import resolution
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
 from vnetlab.modes.rewriting import source_towards
-from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local
+from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local, takes_part
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, Host, family_of
+from vnetlab.topology.model import Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def no_relays(world: World) -> Iterator[Guarantee]:
-    """Yield that neither VMs nor machines that are no routers pass on what is not for them."""
+    """Yield that VMs, machines that are no routers, and hosts with bridge networks only pass nothing on."""
     for node, interfaces in world.interfaces.items():
-        if isinstance(world.topology.node(node), Host) or world.is_router(node) or is_guest(world, node):
+        host = world.topology.hosts.get(node)
+        if (host and takes_part(host)) or world.is_router(node) or is_guest(world, node):
             continue
         about = Label("node.no-relay", f"{node} is no router and passes nothing on")
         for own in interfaces:
