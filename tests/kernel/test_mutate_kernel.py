@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,25 +16,58 @@ from machine import left_behind
 from vnetlab.errors import KernelError
 from vnetlab.mutate.bench import Bench
 from vnetlab.mutate.faults import faults_of
-from vnetlab.mutate.run import mutate
+from vnetlab.mutate.run import judged, mutate
+from vnetlab.mutate.score import Fate
 from vnetlab.topology.model import Topology
 
 pytestmark = pytest.mark.kernel
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+WHOLE = ("isolated.yaml", "bridge.yaml")
+SLOW = ("campus.yaml",)
+"""Its model takes a minute before the first fault."""
+SAMPLED = tuple(path.name for path in sorted(TOPOLOGIES.iterdir()) if path.name not in (*WHOLE, *SLOW))
+SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 COMMAND = [sys.executable, "-m", "vnetlab", "mutate"]
 
 
-def test_every_fault_of_a_small_lab_is_noticed() -> None:
-    score = mutate(Topology.load(TOPOLOGIES / "isolated.yaml"), benches=2)
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_fault_of_a_small_lab_is_noticed(name: str) -> None:
+    score = mutate(Topology.load(TOPOLOGIES / name), benches=3)
     assert [result.fault.id for result in score.survivors] == []
     assert score.total.killed > 50
+    assert all(result.noticed_by for result in score.results if result.fate is Fate.KILLED)
 
 
-def test_a_sample_of_a_larger_one_is_noticed() -> None:
-    score = mutate(Topology.load(TOPOLOGIES / "host-only.yaml"), seed=4, sample=40)
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_sample_of_every_other_one_is_noticed(name: str) -> None:
+    score = mutate(Topology.load(TOPOLOGIES / name), seed=SEED, sample=4, benches=2)
     assert [result.fault.id for result in score.survivors] == []
-    assert score.total.faults == 40
+    assert score.total.faults == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        (
+            "port-isolation.yaml",
+            [
+                "hv1/guard: priority -50",
+                "hv1/vault2.eth0: on the bridge hv1.dmz",
+                "address fd00:20::1/64 of hv1.dmz: /63",
+                "hv1/srcnat[4]: invert ct status",
+            ],
+        ),
+        ("dual-stack.yaml", ['accept -> drop "bench: between its subnets', "10.30.0.67/24 of eth0: /25"]),
+    ],
+)
+def test_what_survived_once_is_noticed(name: str, texts: list[str]) -> None:
+    topology = Topology.load(TOPOLOGIES / name)
+    with Bench(topology) as bench:
+        found = [f for f in faults_of(bench.state) if any(text in f.id for text in texts)]
+        score = judged(topology, bench, found)
+    assert len(found) == len(texts)
+    assert [result.fate for result in score.results] == [Fate.KILLED] * len(texts)
 
 
 def test_a_fault_is_undone_and_what_is_not_is_found() -> None:

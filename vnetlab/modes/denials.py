@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
-from vnetlab.modes.edges import beside, beyond_uplink, nowhere
+from vnetlab.modes.edges import beside, beyond_uplink, group_addresses, nowhere
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import CONNECT, ECHO, SINK, Label, from_fate
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vnetlab.modes.promise import Kind
     from vnetlab.modes.world import Interface, World
-    from vnetlab.topology.model import IPAddress, Network
+    from vnetlab.topology.model import IPAddress, IPNetwork, Network
 
 _GROUPS: tuple[tuple[IPAddress, str], ...] = (
     (IPv4Address("239.255.255.250"), ""),  # RFC 2365; in the upper half of 224.0.0.0/4
@@ -41,6 +41,7 @@ def denials(world: World, network: Network) -> Iterator[Guarantee]:
             yield from _to_nowhere(world, network, hop, family)
             yield from _beside_the_lan(world, network, hop, family)
             yield from _of_no_connection(world, network, hop, family)
+            yield from _no_blame(world, network, hop, family)
     yield from _broadcast_elsewhere(world, network, hop)
     yield from _broadcast_from_outside(world, network)
 
@@ -79,6 +80,18 @@ def _to_nowhere(world: World, network: Network, hop: Hop, family: Family) -> Ite
                 yield from_fate(world, spent, machine.node, hop, packet, ECHO, fate, Special.TTL)
 
 
+def _no_blame(world: World, network: Network, hop: Hop, family: Family) -> Iterator[Guarantee]:
+    """Yield that nobody outside gets an error about what a VM sends in his name (RFC 2827)."""
+    about = label(network, "no-blame", "nobody is told about what its VMs send under his address")
+    for machine in beyond_uplink(world, network)[:1]:
+        claimed = machine.address(family)
+        for target in nowhere(world, family)[-1:]:
+            if claimed:
+                packet = Packet(claimed.ip, target)
+                silent = Fate(Outcome.SILENT, network.host, packet)
+                yield from_fate(world, about, machine.node, hop, packet, SINK, silent, Special.FORGED)
+
+
 def _denied(world: World, about: Label, hop: Hop, packet: Packet, kind: Kind) -> Iterator[Guarantee]:
     fate = travel(world, packet, hop)
     if not fate.unresolved and fate.outcome in (Outcome.REJECTED, Outcome.SILENT):
@@ -86,15 +99,22 @@ def _denied(world: World, about: Label, hop: Hop, packet: Packet, kind: Kind) ->
 
 
 def _beside_the_lan(world: World, network: Network, hop: Hop, family: Family) -> Iterator[Guarantee]:
-    """Yield what becomes of flows to addresses beside the prefixes of the host's LANs."""
-    about = label(network, "beside-lan", "what is beside a LAN's prefix is not that LAN")
+    """Yield what becomes of flows to addresses beside the prefixes of the host's LANs and routes."""
+    about = label(network, "beside-lan", "what is beside the prefix of a LAN or a route is no part of it")
     own = hop.by.address(family)
     assert own is not None
     sides = [i for i in world.interfaces[network.host] if i.network is None]
     prefixes = [a.network for i in sides for a in i.addresses if family_of(a) is family]
-    broadcasts = {p.broadcast_address for p in prefixes}
-    for target in dict.fromkeys(t for prefix in prefixes for t in beside(prefix) if t not in broadcasts):
+    prefixes += _routed(world, network.host, family)
+    groups = group_addresses(world)
+    for target in dict.fromkeys(t for prefix in prefixes for t in beside(prefix) if t not in groups):
         yield from _denied(world, about, hop, Packet(own.ip, target), ECHO)
+
+
+def _routed(world: World, node: str, family: Family) -> list[IPNetwork]:
+    """Return the prefixes that a node has routes to, the default routes left out."""
+    prefixes = (route.prefix for route in world.topology.node(node).routes)
+    return [prefix for prefix in prefixes if prefix.prefixlen and family_of(prefix) is family]
 
 
 def _of_no_connection(world: World, network: Network, hop: Hop, family: Family) -> Iterator[Guarantee]:
@@ -185,7 +205,9 @@ def _outsider_to_nowhere(world: World, about: Label, hop: Hop, family: Family) -
     own = hop.by.address(family)
     if own is None:
         return
-    for target in nowhere(world, family)[-1:]:
+    near = [t for prefix in _routed(world, hop.to.node, family) for t in beside(prefix)]
+    somebodys = world.taken | group_addresses(world)
+    for target in dict.fromkeys((*nowhere(world, family)[-1:], *(t for t in near if t not in somebodys))):
         packet = Packet(own.ip, target)
         fate = travel(world, packet, hop)
         witness = _unconcerned(world, hop) if world.is_router(hop.to.node) else hop.to.node

@@ -52,6 +52,12 @@ def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
     return tuple(kind(n) for n in (before, behind) if low <= n <= high)
 
 
+def group_addresses(world: World) -> frozenset[IPAddress]:
+    """Return the directed broadcasts and router anycasts, which more than one node may have."""
+    links = {a.network for found in world.interfaces.values() for i in found for a in i.addresses}
+    return frozenset(link.broadcast_address if link.version == 4 else link.network_address for link in links)
+
+
 def last(prefix: IPNetwork, taken: Container[IPAddress] = ()) -> IPAddress:
     """Return the last address of a prefix that a node may have, and that is not taken.
 
@@ -77,6 +83,24 @@ def edges(world: World, network: Network) -> Iterator[Guarantee]:
             yield from _hairpins(world, network, side, subnet)
             yield from _sources_outside(world, network, side, subnet)
             yield from _vacant(world, network, side, subnet)
+            yield from _beside(world, network, subnet)
+
+
+def _beside(world: World, network: Network, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield what becomes of an outsider's packets to addresses beside the prefix."""
+    about = label(network, "beside", "what is beside its prefix is no part of it")
+    somebodys = world.taken | group_addresses(world)
+    for machine in beyond_uplink(world, network)[:1]:
+        near = next(
+            (i for i in world.interfaces[network.host] if i.lan == machine.lan and not i.network), None
+        )
+        own = machine.address(family_of(subnet))
+        if near is None or own is None:
+            continue
+        for target in (each for each in beside(subnet) if each not in somebodys):
+            packet = Packet(own.ip, target)
+            if travel(world, packet, Hop(machine, near)).outcome in (Outcome.REJECTED, Outcome.SILENT):
+                yield from vacant(world, about, network.host, Hop(machine, near), packet, Special.CRAFTED)
 
 
 def _sources_inside(

@@ -32,6 +32,7 @@ def host_flows(world: World) -> Iterator[Guarantee]:
                 yield from _to_neighbours(world, host, side, network)
                 if network.mode.value == "nat":
                     yield from _outward(world, side, network)
+                    yield from _from_uplink(world, side, network)
 
 
 def _to_itself(world: World, host: Host) -> Iterator[Guarantee]:
@@ -91,6 +92,17 @@ def _under(
         flow = _sent(world, leak, hop, source, target, replace(CONNECT, answer=False), answered=False)
         untracked = replace(flow.flow, special=Special.UNTRACKED)
         yield replace(flow, flow=untracked, expected=Outcome.SILENT, seen=None)
+
+
+def _from_uplink(world: World, side: Interface, network: Network) -> Iterator[Guarantee]:
+    """Yield that the host speaks to a VM under its LAN address without translation, where it chooses that."""
+    about = label(network, "host-own-source", "its host speaks to its VMs under whatever address it has")
+    uplink = next((i for i in world.interfaces[network.host] if i.nic == network.uplink), None)
+    for target in ports_of(world, network)[:1]:
+        for address in uplink.addresses if uplink else ():
+            there = target.address(family_of(address))
+            if there and len(world.interfaces[target.node]) == 1:
+                yield _sent(world, about, Hop(side, target), address.ip, there.ip, ECHO, answered=True)
 
 
 def _sent(

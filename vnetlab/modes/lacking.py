@@ -42,18 +42,20 @@ def _host_side(world: World, network: Network) -> Interface:
 
 
 def _by_way_of_host(world: World, network: Network) -> Iterator[Guarantee]:
-    """Yield what becomes of a VM's packet to another VM that it sends to the host instead."""
+    """Yield what becomes of a packet that a VM sends to its host, for another VM or its own other address."""
     side = _host_side(world, network)
     about = label(network, "by-way-of-host", "the host hands on between its VMs only what its subnets need")
-    for sender, target in list(pairwise(ports_of(world, network)))[:1]:
+    ports = ports_of(world, network)
+    for sender, target in [*pairwise(ports), *((port, port) for port in ports)][:1]:
         for address in target.addresses:
             own = sender.address(family_of(address))
-            if own is None:
+            if own is None or own == address:
                 continue
             packet = Packet(own.ip, address.ip)
             fate = travel(world, packet, Hop(sender, side))
             if not fate.unresolved:
-                for kind in _KINDS:
+                # A kernel answers nobody who speaks under its own address.
+                for kind in _KINDS if target is not sender else (SINK,):
                     yield from_fate(
                         world, about, target.node, Hop(sender, side), packet, kind, fate, Special.EDGE
                     )

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
-from vnetlab.modes.edges import beside, last, nowhere
+from vnetlab.modes.edges import beside, group_addresses, last, nowhere
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import BROADCAST_MAC
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate, own_address
-from vnetlab.modes.scopes import outsiders
+from vnetlab.modes.scopes import label, outsiders
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, Vm, family_of
 
@@ -34,7 +34,14 @@ def own_ways(world: World) -> Iterator[Guarantee]:
         for target in _targets(world, node):
             yield from _own_way(world, node, target)
         yield from _broadcasts(world, node)
+        yield from _broadcasts_stay(world, node)
         yield from _spent(world, node)
+
+
+def may_talk(own: Interface, other: Interface) -> bool:
+    """Tell whether the ports of two interfaces on one link let frames pass between them."""
+    isolated = own.network is other.network and own.network is not None and own.network.port_isolation
+    return not (isolated and own.port and other.port)
 
 
 def is_guest(world: World, node: str) -> bool:
@@ -52,14 +59,8 @@ def _targets(world: World, node: str) -> tuple[IPAddress, ...]:
             found |= dict.fromkeys(nowhere(world, family_of(prefix)))
             continue
         found |= dict.fromkeys((last(prefix, world.taken), *beside(prefix)))
-    excluded = world.own_addresses[node] | _group_addresses(world)
+    excluded = world.own_addresses[node] | group_addresses(world)
     return tuple(target for target in found if target not in excluded)
-
-
-def _group_addresses(world: World) -> frozenset[IPAddress]:
-    """Return the directed broadcasts and router anycasts, which more than one node may have."""
-    links = {a.network for found in world.interfaces.values() for i in found for a in i.addresses}
-    return frozenset(link.broadcast_address if link.version == 4 else link.network_address for link in links)
 
 
 def _bystander(world: World, source: str, fate: Fate, family: Family) -> str:
@@ -93,9 +94,8 @@ def _broadcasts(world: World, node: str) -> Iterator[Guarantee]:
     for own in world.interfaces[node]:
         mine = own.address(Family.IPV4)
         near = (i for i in world.on_lan[own.lan] if i.node != node and _hears(world, i))
-        isolated = own.port and own.network is not None and own.network.port_isolation
-        hearer = next((i for i in near if i.address(Family.IPV4)), None)
-        if mine is None or hearer is None or mine.network.prefixlen > 30 or isolated:
+        hearer = next((i for i in near if i.address(Family.IPV4) and may_talk(own, i)), None)
+        if mine is None or hearer is None or mine.network.prefixlen > 30:
             continue
         packet = Packet(mine.ip, mine.network.broadcast_address)
         hop = Hop(own, replace(hearer, mac=BROADCAST_MAC))
@@ -104,6 +104,24 @@ def _broadcasts(world: World, node: str) -> Iterator[Guarantee]:
         yield _by_kernel(
             from_fate(world, about, hearer.node, hop, packet, kind, there, Special.BROADCAST, returns=False)
         )
+
+
+def _broadcasts_stay(world: World, node: str) -> Iterator[Guarantee]:
+    """Yield that a host's broadcast on a network is heard by none of its VMs that are elsewhere."""
+    for own in world.interfaces[node]:
+        mine, network = own.address(Family.IPV4), own.network
+        if network is None or own.port or mine is None or mine.network.prefixlen > 30:
+            continue
+        about = label(network, "host-broadcast", "its host's broadcasts there are heard nowhere else")
+        packet = Packet(mine.ip, mine.network.broadcast_address)
+        hop = Hop(own, replace(own, mac=BROADCAST_MAC))
+        inside = {i.node for i in world.on_lan[own.lan]}
+        for vm in world.topology.vms.values():
+            if vm.host == node and vm.name not in inside:
+                silent = Fate(Outcome.SILENT, node, packet)
+                yield _by_kernel(
+                    from_fate(world, about, vm.name, hop, packet, SINK, silent, Special.BROADCAST)
+                )
 
 
 def _hears(world: World, interface: Interface) -> bool:
@@ -145,12 +163,24 @@ def _own_way(world: World, node: str, target: IPAddress) -> Iterator[Guarantee]:
     fate = travel(world, packet, hop)
     special = Special.NONE
     if fate.unresolved:
+        yield from _by_router(world, about, hop, packet)
         fate, special = replace(fate, outcome=Outcome.SILENT, error="", error_from=None), Special.VACANT
     witness = (
         fate.node if fate.outcome is Outcome.DELIVERED else _bystander(world, node, fate, family_of(target))
     )
     if witness:
         yield _by_kernel(from_fate(world, about, witness, hop, packet, ECHO, fate, special))
+
+
+def _by_router(world: World, about: Label, hop: Hop, packet: Packet) -> Iterator[Guarantee]:
+    """Yield who says that the TTL is spent: nothing else tells which router a packet for nobody goes to."""
+    spent = replace(packet, ttl=1)
+    fate = travel(world, spent, hop)
+    is_host = hop.to.node in world.topology.hosts
+    # A host does not hear what it is to pass on; of a router, its device sees it.
+    witness = hop.to.node if is_host else _bystander(world, hop.by.node, fate, family_of(packet.destination))
+    if fate.outcome is Outcome.REJECTED and witness:
+        yield _by_kernel(from_fate(world, about, witness, hop, spent, ECHO, fate, Special.TTL))
 
 
 def _by_kernel(guarantee: Guarantee) -> Guarantee:
@@ -160,13 +190,13 @@ def _by_kernel(guarantee: Guarantee) -> Guarantee:
 def _nobody(
     world: World, about: Label, node: str, target: IPAddress, way: tuple[Interface, IPAddress] | None
 ) -> Iterator[Guarantee]:
-    """Promise that a flow to where nobody is reaches nobody: nobody sees it."""
+    """Promise that a flow to where nobody is reaches nobody: nobody sees it, and no router gets it."""
     family = family_of(target)
     own = way[0] if way else next((i for i in world.interfaces[node] if i.address(family)), None)
     mine = own.address(family) if own else None
     if own is None or mine is None:
         return
-    packet = Packet(mine.ip, target)
+    packet = Packet(mine.ip, target, ttl=1)
     silent = Fate(Outcome.SILENT, node, packet)
     witness = _bystander(world, node, silent, family)
     if witness:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.edges import last, vacant
-from vnetlab.modes.own_ways import is_guest
+from vnetlab.modes.own_ways import is_guest, may_talk
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import resolution
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate
 from vnetlab.modes.rewriting import source_towards
-from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local
+from vnetlab.modes.scopes import ALL_NODES, group_mac, link_local, takes_part
 from vnetlab.modes.world import Hop
-from vnetlab.topology.model import Family, Host, family_of
+from vnetlab.topology.model import Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def no_relays(world: World) -> Iterator[Guarantee]:
-    """Yield that neither VMs nor machines that are no routers pass on what is not for them."""
+    """Yield that VMs, machines that are no routers, and hosts with bridge networks only pass nothing on."""
     for node, interfaces in world.interfaces.items():
-        if isinstance(world.topology.node(node), Host) or world.is_router(node) or is_guest(world, node):
+        host = world.topology.hosts.get(node)
+        if (host and takes_part(host)) or world.is_router(node) or is_guest(world, node):
             continue
         about = Label("node.no-relay", f"{node} is no router and passes nothing on")
         for own in interfaces:
@@ -35,9 +36,7 @@ def no_relays(world: World) -> Iterator[Guarantee]:
 
 def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Iterator[Guarantee]:
     """Hand a node a frame for a third one, on the same link if there is one."""
-    near = [
-        i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and _may_talk(own, i)
-    ]
+    near = [i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and may_talk(own, i)]
     senders = [i for i in near if i.node not in world.topology.hosts]
     if own.address(family) is None or not senders:
         return
@@ -69,11 +68,6 @@ def _far_away(world: World, own: Interface, family: Family) -> Interface | None:
     return None
 
 
-def _may_talk(own: Interface, other: Interface) -> bool:
-    isolated = own.network is other.network and own.network is not None and own.network.port_isolation
-    return not (isolated and own.port and other.port)
-
-
 def advertisements(world: World) -> Iterator[Guarantee]:
     """Yield that router advertisements (RFC 4861, 4.2) change nobody's routes, whoever sends them.
 
@@ -95,7 +89,7 @@ def _advertisement(world: World, sender: Interface, hearer: Interface) -> Iterat
     if (
         sender.node == hearer.node
         or is_guest(world, hearer.node)
-        or (hearer.port and not _may_talk(sender, hearer))
+        or (hearer.port and not may_talk(sender, hearer))
     ):
         return
     about = Label("node.router-advertisement", "an advertisement changes nobody's routes", sender.network)

@@ -18,7 +18,7 @@ from vnetlab.predict.packet import BROADCAST_MAC, group_mac, link_local
 from vnetlab.topology.model import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from vnetlab.mutate.domains import End
     from vnetlab.topology.model import IPAddress
@@ -50,12 +50,12 @@ class Battery:
     """The packets of one lab."""
 
     def __init__(
-        self, domains: tuple[tuple[End, ...], ...], ports: Iterable[int], mtus: Iterable[int]
+        self, domains: tuple[tuple[End, ...], ...], ports: Iterable[int], mtus: Collection[int]
     ) -> None:
         self._domains = domains
         self._ends = tuple(end for domain in domains for end in domain)
-        self._ports = sorted({p + d for p in ports for d in (-1, 0, 1) if 0 < p + d < 1 << 16})
-        self._sizes = sorted({m + d for m in mtus for d in (0, 1)})
+        self._ports = sorted(set(ports))
+        self._sizes = sorted({*mtus, max(mtus) + 1})
         self._anycasts = {IPv6Address("fe80::")} | {
             a.network.network_address for end in self._ends for a in end.addresses if a.version == 6
         }

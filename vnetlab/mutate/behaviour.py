@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.packet import Packet, Role
 
 if TYPE_CHECKING:
@@ -29,8 +30,14 @@ def behaviour_of(journey: Journey, kinds: dict[str, str]) -> Behaviour:
     if journey.doubts or journey.looped:
         why = journey.doubts[0] if journey.doubts else "it goes round for ever"
         return frozenset({((UNKNOWN, why), 1)})
-    seen = (a for a in journey.arrivals if a.socket or kinds.get(a.node, "vm") in ("vm", "machine"))
+    seen = (a for a in journey.arrivals if _is_seen(a, kinds))
     return frozenset(Counter(_seen(arrival) for arrival in seen).items())
+
+
+def _is_seen(arrival: Arrival, kinds: dict[str, str]) -> bool:
+    if arrival.device == LOOPBACK and arrival.payload.role is Role.ERROR:
+        return False  # a kernel that says no to itself
+    return arrival.socket or kinds.get(arrival.node, "vm") in ("vm", "machine")
 
 
 def is_unknown(behaviour: Behaviour) -> bool:
@@ -48,6 +55,7 @@ def _normal(payload: Packet | Arp) -> Packet | Arp:
 
 
 def _normal_packet(payload: Packet) -> Packet:
+    payload = payload._replace(drawn=None)
     if payload.quoted is not None:
         # The TTL in a quote tells whether a rule spoke before or behind routing; nobody else does.
         return payload._replace(quoted=_normal_packet(payload.quoted._replace(ttl=0)))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from vnetlab.mutate import wording
+from vnetlab.topology.alike import Atoms, prefix_span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vnetlab.state import State
     from vnetlab.topology.model import IPAddress, IPNetwork
 
 _BOUNDS = {4: (1 << 24, 0xDFFFFFFF), 6: (1 << 64, 0xFF << 120)}
 """Addresses that a node may have: neither 0.0.0.0/8 nor groups."""
+_NOBODYS = (ip_network("127.0.0.0/8"), ip_network("fe80::/10"))
+"""Nobody sends under a loopback address, or under a link-local one that is not his own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +45,30 @@ def literals_of(state: State, names: Iterable[str] | None = None) -> Literals:
     return Literals(frozenset(networks), frozenset(ports))
 
 
-def edges(networks: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
-    """Return the first and last address of each prefix, those beside them, and those in its middle."""
-    found: dict[IPAddress, None] = {}
-    for network in sorted(networks, key=lambda n: (n.version, n)):
-        first, last = int(network.network_address), int(network.broadcast_address)
-        middle = (first + last) // 2
-        low, high = _BOUNDS[network.version]
-        kind = type(network.network_address)
-        for number in (first - 1, first, middle, middle + 1, last, last + 1):
-            if low <= number < high:
-                found[kind(number)] = None
-    return tuple(found)
+def points_of(networks: Iterable[IPNetwork], among: Iterable[IPNetwork] = ()) -> tuple[IPAddress, ...]:
+    """Return addresses in and beside each prefix, one of all that no prefix tells apart.
+
+    ``among`` are further prefixes that tell addresses apart. The last address of an IPv4 prefix is like no
+    other: it may be somebody's broadcast address.
+    """
+    wanted = sorted(networks, key=lambda n: (n.version, n))
+    told_apart = {*wanted, *among}
+    spans = {prefix_span(network) for network in told_apart}
+    spans |= {(4, last, last) for version, _, last in spans if version == 4}
+    runs = Atoms(spans)
+    found: dict[tuple[int, int], IPAddress] = {}
+    for network in wanted:
+        for address in _around(network):
+            found.setdefault((address.version, runs.of(address.version, int(address))), address)
+    return tuple(found.values())
+
+
+def _around(network: IPNetwork) -> Iterator[IPAddress]:
+    """Yield addresses that a node may have: in the middle of a prefix, at its edges, beside them."""
+    first, last = int(network.network_address), int(network.broadcast_address)
+    middle = (first + last) // 2
+    low, high = _BOUNDS[network.version]
+    for number in (middle, middle + 1, last, first, first + 1, last - 1, first - 1, last + 1):
+        address = type(network.network_address)(number) if low <= number < high else None
+        if address is not None and not any(address in each for each in _NOBODYS):
+            yield address

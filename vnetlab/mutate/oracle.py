@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from vnetlab import garbage
 from vnetlab.guarantees import Outcome
+from vnetlab.mutate.affected import Affected, Footprint, Index
 from vnetlab.mutate.battery import Battery, Shot
 from vnetlab.mutate.behaviour import behaviour_of, difference, is_unknown
 from vnetlab.mutate.domains import domains_of
 from vnetlab.mutate.fault import changes_of
-from vnetlab.mutate.literals import edges, literals_of
-from vnetlab.mutate.recording import ChainKey, Recorder, differing
+from vnetlab.mutate.links import SMALL_MTUS
+from vnetlab.mutate.literals import literals_of, points_of
+from vnetlab.mutate.recording import Recorder
 from vnetlab.mutate.scope import concerns
 from vnetlab.predict.compare import differences
+from vnetlab.predict.groups import groups_of
 from vnetlab.predict.matrix import guests_of, model_of
-from vnetlab.predict.tables import base_chains
+from vnetlab.predict.mentions import mentions
+from vnetlab.predict.miniature import is_single
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.behaviour import Behaviour
     from vnetlab.mutate.fault import Fault
-    from vnetlab.mutate.recording import Kept
     from vnetlab.predict.journey import Journey
     from vnetlab.predict.model import Model
     from vnetlab.state import Namespace, State
     from vnetlab.topology.model import Topology
 
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
-ENOUGH = 24
-"""Guarantees that are asked to notice a fault: more would say the same."""
+ENOUGH, OF_EACH = 12, 2
+"""Guarantees that are asked to notice a fault, in all and of each promise: more would say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +71,58 @@ class Opinion:
 class _Known:
     """A packet whose way in the State without a fault is known."""
 
-    node: str
     shot: Shot
     behaviour: Behaviour
-    met: frozenset[tuple[ChainKey, int]]
-    touched: frozenset[str]
+    footprint: Footprint
 
 
 class Oracle:
     """The model of a lab without faults, asked about one fault after the other."""
 
-    def __init__(self, topology: Topology, state: State, guarantees: tuple[Guarantee, ...]) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        state: State,
+        guarantees: tuple[Guarantee, ...],
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        """Follow every promised flow: of endpoints of equal treatment those of two, and of the faulty."""
         self._topology = topology
         self._state = state
         self._guarantees = guarantees
         self._kinds = {n.name: n.kind for n in state.namespaces}
+        self._namespaces = {n.name: n for n in state.namespaces}
         self._taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
         self._recorder = Recorder()
+        self._plain = model_of(topology, state, guarantees)
         self._model = model_of(topology, state, guarantees)
         self._recorder.attach(self._model.world)
-        self._promised = tuple(self._know(Shot(g.source, g.flow)) for g in guarantees)
-        # Passages of promised flows come first: most faults are seen by those alone.
-        self._split = {key: len(kept) for key, kept in self._recorder.passages.items()}
-        literals = literals_of(state)
-        mtus = {link.mtu for n in state.namespaces for link in n.links} | {1280, 600}
+        self._literals = literals_of(state)
+        spare = groups_of(topology, state, mentions(state)).spare - {fault.namespace for fault in faults}
+        self._battery = self._battery_of(topology, state, spare)
+        with garbage.paused():
+            self._promised = {
+                number: self._know(Shot(g.source, g.flow)).footprint
+                for number, g in enumerate(guarantees)
+                if is_single(g) or not {g.source, g.destination} & spare
+            }
+
+    def _battery_of(self, topology: Topology, state: State, spare: frozenset[str]) -> Battery:
+        mtus = {link.mtu for n in state.namespaces for link in n.links} | set(SMALL_MTUS)
         own = {nic.mac: nic.addresses for vm in topology.vms.values() for nic in vm.nics}
-        self._battery = Battery(domains_of(state, guests_of(topology), own), literals.ports, mtus)
-        self._literals = literals
-        shots = dict.fromkeys(self._battery.base(edges(literals.networks)))
-        self._known = tuple(self._know(shot) for shot in shots)
+        domains = domains_of(state, guests_of(topology), own)
+        kept = tuple(tuple(end for end in domain if end.node not in spare) for domain in domains)
+        return Battery(kept, self._literals.ports, mtus)
+
+    @cached_property
+    def _known(self) -> tuple[_Known, ...]:
+        """The packets of the battery; most faults are noticed without them."""
+        shots = dict.fromkeys(self._battery.base(points_of(self._literals.networks)))
+        return tuple(self._know(shot) for shot in shots)
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index(known.footprint for known in self._known)
 
     @property
     def size(self) -> int:
@@ -103,21 +131,18 @@ class Oracle:
 
     def opinion(self, fault: Fault) -> Opinion:
         """Return what the model says of a fault."""
+        with garbage.paused():
+            return self._opinion(fault)
+
+    def _opinion(self, fault: Fault) -> Opinion:
         changes = changes_of(self._state, fault.state)
-        broken = self._broken(fault, changes)
-        affected = _Affected(self._state, changes, self._recorder, self._split, promised=True)
-        noticed, doubtful, unknown = self._noticed(broken, affected)
+        broken = self._plain.changed(changes)
+        affected = Affected(self._namespaces, changes, broken, self._recorder)
+        noticed, doubtful, unknown = self._noticed(fault, broken, affected)
         if noticed:
             return Opinion(noticed, None)
-        affected = _Affected(self._state, changes, self._recorder, self._split, promised=False)
-        shots = (
-            each
-            for each in self._known
-            if affected.may_differ(each.met, each.touched) and concerns(fault, each.shot)
-        )
-        directed = (self._know(shot) for shot in self._directed(fault, changes))
-        for known in chain(shots, directed):
-            journey = broken.send(known.node, known.shot.flow)
+        for known in self._suspects(fault, changes, affected):
+            journey = broken.follow(known.shot.node, known.shot.flow)
             after = behaviour_of(journey, self._kinds)
             if after == known.behaviour or is_unknown(known.behaviour):
                 continue
@@ -128,7 +153,19 @@ class Oracle:
             return Opinion((), witness, unknown, doubtful)
         return Opinion((), None, unknown, doubtful)
 
-    def _noticed(self, broken: Model, affected: _Affected) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    def _suspects(self, fault: Fault, changes: tuple[Namespace, ...], affected: Affected) -> Iterator[_Known]:
+        """Yield the packets, of the battery and those that this fault adds, that it may matter to."""
+        for number in affected.among(self._index):
+            if concerns(fault, self._known[number].shot.flow):
+                yield self._known[number]
+        for shot in self._directed(fault, changes):
+            known = self._know(shot)
+            if affected.may_differ(known.footprint):
+                yield known
+
+    def _noticed(
+        self, fault: Fault, broken: Model, affected: Affected
+    ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
         """Return guarantees that the fault breaks, of as many different promises as there are.
 
         And those that the model does not know of, with the first reason.
@@ -136,10 +173,10 @@ class Oracle:
         found: dict[str, list[int]] = {}
         doubtful: list[int] = []
         unknown = ""
-        for number, known in enumerate(self._promised):
+        for number, footprint in self._promised.items():
             guarantee = self._guarantees[number]
-            full = len(found.get(guarantee.id, ())) >= ENOUGH // 4
-            if full or not affected.may_differ(known.met, known.touched):
+            full = len(found.get(guarantee.id, ())) >= OF_EACH
+            if full or not (concerns(fault, guarantee.flow) and affected.may_differ(footprint)):
                 continue
             prediction = broken.send(guarantee.source, guarantee.flow).prediction(
                 guarantee.destination,
@@ -156,93 +193,20 @@ class Oracle:
                 break
         return tuple(sorted(chain.from_iterable(found.values()))), tuple(doubtful[:ENOUGH]), unknown
 
-    def _broken(self, fault: Fault, changes: tuple[Namespace, ...]) -> Model:
-        """Return the model of the lab with the fault; what is as before is worked out once for all."""
-        model = model_of(self._topology, fault.state, self._guarantees)
-        names = {namespace.name for namespace in changes}
-        for name, space in self._model.world.spaces.items():
-            if name not in names:
-                model.world.spaces[name] = space
-        return model
-
     def _know(self, shot: Shot) -> _Known:
         self._recorder.met = set()
-        journey = self._model.send(shot.node, shot.flow)
-        met = frozenset(self._recorder.met)
-        return _Known(shot.node, shot, behaviour_of(journey, self._kinds), met, _touched(journey))
+        journey = self._model.follow(shot.node, shot.flow)
+        footprint = Footprint(frozenset(self._recorder.met), _touched(journey))
+        return _Known(shot, behaviour_of(journey, self._kinds), footprint)
 
     def _directed(self, fault: Fault, changes: tuple[Namespace, ...]) -> Iterator[Shot]:
         """Yield packets about the prefixes and ports that only the State with the fault names."""
         literals = literals_of(fault.state, [n.name for n in changes])
-        points = edges(literals.networks - self._literals.networks)
+        points = points_of(literals.networks - self._literals.networks, self._literals.networks)
         yield from self._battery.towards(points)
         yield from self._battery.under(points)
         if literals.ports - self._literals.ports:
             yield from self._battery.about_ports(literals.ports - self._literals.ports)
-
-
-class _Affected:
-    """Tells which packets a fault can make a difference to."""
-
-    def __init__(
-        self,
-        state: State,
-        changes: tuple[Namespace, ...],
-        recorder: Recorder,
-        split: dict[ChainKey, int],
-        *,
-        promised: bool,
-    ) -> None:
-        """Work out which passages are decided otherwise: those of promised flows alone, or all."""
-        self._names = {namespace.name for namespace in changes}
-        self._met: frozenset[tuple[ChainKey, int]] | None = None
-        if len(changes) == 1:
-            passages = recorder.passages
-            if promised:
-                passages = {key: kept[: split.get(key, 0)] for key, kept in passages.items()}
-            self._met = _by_rules(state.namespace(changes[0].name), changes[0], passages)
-
-    def may_differ(self, met: frozenset[tuple[ChainKey, int]], touched: frozenset[str]) -> bool:
-        """Tell whether a packet that met these chains and came by these namespaces may be affected."""
-        if self._met is not None:
-            return not self._met.isdisjoint(met)
-        return not self._names.isdisjoint(touched)
-
-
-def _by_rules(
-    before: Namespace, after: Namespace, passages: dict[ChainKey, list[Kept]]
-) -> frozenset[tuple[ChainKey, int]] | None:
-    """Return the passages that are decided otherwise; None where more than rules changed."""
-    if replace(before, tables=()) != replace(after, tables=()):
-        return None
-    old = {(b.chain.family, b.chain.name): b for b in base_chains(before.tables)}
-    new = {(b.chain.family, b.chain.name): b for b in base_chains(after.tables)}
-    moved = _reordered(before, after)
-    found: set[tuple[ChainKey, int]] = set()
-    for (family, name), base in old.items():
-        key = ChainKey(before.name, family, name)
-        kept = passages.get(key, [])
-        now = new.get((family, name))
-        if now is None or (base.hook.name in moved and now.hook.priority != base.hook.priority):
-            found |= {(key, number) for number in range(len(kept))}
-        elif now.chain != base.chain:
-            found |= {(key, number) for number in differing(kept, now.ruleset, now.chain)}
-    return frozenset(found)
-
-
-def _reordered(before: Namespace, after: Namespace) -> frozenset[str]:
-    """Return the hooks at which the order of chains, conntrack and translation is not what it was."""
-    was, now = _orders(before), _orders(after)
-    return frozenset(hook for hook in was | now if was.get(hook) != now.get(hook))
-
-
-def _orders(namespace: Namespace) -> dict[str, list[str]]:
-    """Return, by hook, what a packet meets there: chains by name, and the kernel's own steps."""
-    steps: dict[str, list[tuple[int, str]]] = {}
-    for base in base_chains(namespace.tables):
-        own = steps.setdefault(base.hook.name, [(-200, "conntrack"), (-100, "dstnat"), (100, "srcnat")])
-        own.append((base.hook.priority, f"{base.chain.family} {base.chain.name}"))
-    return {hook: [name for _, name in sorted(found)] for hook, found in steps.items()}
 
 
 def _touched(journey: Journey) -> frozenset[str]:

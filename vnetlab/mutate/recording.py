@@ -17,7 +17,7 @@ from vnetlab.predict.passage import Unknown
 from vnetlab.predict.tables import base_chains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vnetlab.predict.evaluate import Decision
     from vnetlab.predict.passage import Passage
@@ -36,6 +36,7 @@ class ChainKey(NamedTuple):
 class Kept(NamedTuple):
     """A packet at a chain, and what the chain said of it; None where the model could not tell."""
 
+    key: ChainKey
     passage: Passage
     action: object
 
@@ -44,30 +45,39 @@ class Recorder:
     """What passed every chain."""
 
     def __init__(self) -> None:
-        self.passages: dict[ChainKey, list[Kept]] = {}
-        self._numbers: dict[tuple[object, ...], tuple[ChainKey, int]] = {}
-        self.met: set[tuple[ChainKey, int]] = set()
-        """Passages of the packet that is on its way, as chain and number."""
+        self.kept: list[Kept] = []
+        self.of_chain: dict[ChainKey, list[int]] = {}
+        """Numbers of passages, by chain."""
+        self.hooks: dict[str, Hooks] = {}
+        """The hooks of every namespace, as they are without anybody who listens."""
+        self.met: set[int] = set()
+        """Passages of the packet that is on its way."""
+        self._numbers: dict[tuple[object, ...], int] = {}
 
     def attach(self, world: World) -> None:
         """Listen at every chain of a world."""
-        for space in world.spaces.values():
-            bases = base_chains(space.namespace.tables)
-            if bases:
-                listening = tuple(
-                    replace(base, ruleset=_Listening(base.ruleset, space.name, self)) for base in bases
-                )
-                space.__dict__["hooks"] = Hooks(listening)  # in the place of what would be worked out
+        for name, space in world.spaces.items():
+            self.hooks[name] = Hooks(base_chains(space.namespace.tables, name))
+            listening = tuple(
+                replace(base, ruleset=_Listening(base.ruleset, name, self)) for base in self.hooks[name].bases
+            )
+            space.__dict__["hooks"] = Hooks(listening)  # in the place of what would be worked out
 
-    def keep(self, key: ChainKey, passage: Passage, action: object) -> None:
-        """Write down a passage; of several equal ones the first is kept."""
+    def meets(self, key: ChainKey, passage: Passage, run: Callable[[], Decision]) -> Decision:
+        """Let a packet meet a chain, and write that down; of several equal passages the first is kept."""
         identity = _identity(key, passage)
-        found = self._numbers.get(identity)
-        if found is None:
-            kept = self.passages.setdefault(key, [])
-            found = self._numbers[identity] = key, len(kept)
-            kept.append(Kept(_frozen(passage), action))
-        self.met.add(found)
+        number = self._numbers.get(identity)
+        if number is not None:
+            self.met.add(number)
+            return run()
+        number = self._numbers[identity] = len(self.kept)
+        self.of_chain.setdefault(key, []).append(number)
+        self.met.add(number)
+        before = _frozen(passage)
+        self.kept.append(Kept(key, before, None))
+        decision = run()
+        self.kept[number] = Kept(key, before, decision.action)
+        return decision
 
 
 class _Listening(Ruleset):
@@ -83,14 +93,7 @@ class _Listening(Ruleset):
 
     def run(self, chain: Chain, passage: Passage) -> Decision:
         key = ChainKey(self._space, chain.family, chain.name)
-        before = _frozen(passage)
-        try:
-            decision = self._inner.run(chain, passage)
-        except Unknown:
-            self._recorder.keep(key, before, None)
-            raise
-        self._recorder.keep(key, before, decision.action)
-        return decision
+        return self._recorder.meets(key, passage, lambda: self._inner.run(chain, passage))
 
 
 def _identity(key: ChainKey, passage: Passage) -> tuple[object, ...]:
@@ -113,20 +116,22 @@ def _identity(key: ChainKey, passage: Passage) -> tuple[object, ...]:
 def _frozen(passage: Passage) -> Passage:
     """Return a passage as it is now, whatever becomes of the packet."""
     found = copy(passage)
+    found.used = []
     if passage.tracked and passage.tracked.entry:
         state, entry, is_reply = passage.tracked
         found.tracked = Tracked(state, copy(entry), is_reply)
     return found
 
 
-def differing(kept: list[Kept], ruleset: Ruleset, chain: Chain) -> Iterator[int]:
-    """Yield the numbers of the passages about which a changed chain says something else."""
-    for number, (passage, action) in enumerate(kept):
-        mark, untracked = passage.mark, passage.untracked
-        try:
-            now: object = ruleset.run(chain, passage).action
-        except Unknown:
-            now = None
-        if now is None or now != action or (passage.mark, passage.untracked) != (mark, untracked):
-            yield number
-        passage.mark, passage.untracked = mark, untracked
+def decides_otherwise(kept: Kept, ruleset: Ruleset, chain: Chain) -> bool:
+    """Tell whether a changed chain says something else of a passage, or leaves another mark on it."""
+    passage = kept.passage
+    mark, untracked = passage.mark, passage.untracked
+    try:
+        now: object = ruleset.run(chain, passage).action
+    except Unknown:
+        now = None
+    differs = now is None or now != kept.action or (passage.mark, passage.untracked) != (mark, untracked)
+    passage.mark, passage.untracked = mark, untracked
+    passage.used.clear()
+    return differs

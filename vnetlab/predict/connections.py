@@ -40,12 +40,15 @@ def ct_state(passage: Passage) -> Value:
 
 
 def ct_status(passage: Passage) -> Value:
-    """Return the status bits of a packet's connection."""
+    """Return the status bits of a packet's connection (`enum ip_conntrack_status`).
+
+    Two have no name in nft, IPS_SRC_NAT_DONE and IPS_DST_NAT_DONE; a rule that compares the whole meets them.
+    """
     if passage.tracked is None or passage.tracked.entry is None:
         return None
     entry = passage.tracked.entry
     bits = 2 * entry.replied + 4 * entry.assured + 8 * entry.confirmed
-    return bits + 16 * entry.snat + 32 * entry.dnat
+    return bits + 16 * entry.snat + 32 * entry.dnat + 128 * entry.source_done + 256 * entry.destination_done
 
 
 def ct_direction(passage: Passage) -> Value:

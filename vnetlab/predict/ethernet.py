@@ -124,12 +124,15 @@ def _into_bridge(walk: Walk, space: Space, port: Device, passage: Passage) -> No
     elif frame.destination in space.bridge_macs[bridge.name]:
         _to_host(walk, space, bridge, passage)
     else:
-        _spread(walk, space, port, _ports_towards(walk, space, bridge, frame), passage)
+        _spread(walk, space, port, _ports_towards(walk, space, bridge, frame, port), passage)
 
 
-def _ports_towards(walk: Walk, space: Space, bridge: Device, frame: Frame) -> tuple[Device, ...]:
+def _ports_towards(
+    walk: Walk, space: Space, bridge: Device, frame: Frame, port: Device | None = None
+) -> tuple[Device, ...]:
+    """Return the ports that a frame may leave by; ``port``: it came in there. Raises Unknown."""
     found = walk.world.towards(space, bridge.name, frame.destination)
-    if len(found) > 1:
+    if len(found) > 1 and not (port and port.isolated and all(other.isolated for other in found)):
         raise Unknown(f"{frame.destination} is behind several ports of {bridge.name}")
     return found or space.ports[bridge.name]
 

@@ -44,8 +44,9 @@ class Hooks:
     """All hooks of a namespace."""
 
     def __init__(self, bases: tuple[Base, ...]) -> None:
-        self._bases = bases
+        self.bases = bases
         self.tracks = frozenset(version for base in bases for version in tracked_versions(base))
+        self._nat_families = {base.chain.family for base in bases if base.hook.kind == "nat"}
         self._layer3: dict[tuple[int, str], tuple[tuple[int, Base | None], ...]] = {}
         self._devices = {
             (base.hook.name, device): tuple(
@@ -125,7 +126,7 @@ class Hooks:
         families = _FAMILIES[version]
         found: list[tuple[int, Base | None]] = [
             (base.hook.priority, base)
-            for base in self._bases
+            for base in self.bases
             if base.chain.family in families and base.hook.name == hook and base.hook.kind != "nat"
         ]
         if version in self.tracks:
@@ -139,10 +140,14 @@ class Hooks:
         return iter(sorted(found, key=lambda step: step[0]))
 
     def _translate(self, hook: str, passage: Passage, note: Note) -> Stop | None:
-        """Choose a new flow's translation, and translate (`nf_nat_inet_fn`)."""
+        """Choose a new flow's translation, and translate (`nf_nat_inet_fn`).
+
+        No chain is one, too; but where the namespace has no nat chain at all, nobody even chooses.
+        """
         source = hook in _SOURCE_HOOKS
         tracked = passage.tracked
-        if tracked is None or tracked.entry is None:
+        families = _FAMILIES[passage.ip.version]
+        if tracked is None or tracked.entry is None or self._nat_families.isdisjoint(families):
             return None
         entry = tracked.entry
         done = entry.source_done if source else entry.destination_done
@@ -159,7 +164,7 @@ class Hooks:
 
     def _choose(self, hook: str, passage: Passage, entry: Entry, note: Note) -> Stop | None:
         families = _FAMILIES[passage.ip.version]
-        for base in self._bases:
+        for base in self.bases:
             if base.hook.kind != "nat" or base.hook.name != hook or base.chain.family not in families:
                 continue
             decision = base.ruleset.run(base.chain, passage)

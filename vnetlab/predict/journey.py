@@ -84,6 +84,8 @@ class Journey:
         if self.doubts:
             return Prediction(None, self.doubts[0], False, used=self.used)
         arrivals = [a for a in self._arrivals(destination, is_host, is_guest) if any_frame or a.addressed]
+        if any_frame and self.flow.special is Special.FORGED:
+            arrivals += self._blamed(destination)
         answers = list(self._returned(Role.ANSWER))
         errors = [a for a in self._returned(Role.ERROR) if _about_request(a)]
         resets = list(self._returned(Role.RESET))
@@ -124,6 +126,11 @@ class Journey:
                 continue
             if arrival.socket is (is_host or believed):
                 yield arrival
+
+    def _blamed(self, node: str) -> list[Arrival]:
+        """Return the errors that a node gets about what somebody else sent in its name."""
+        mine = (a for a in self.arrivals if a.node == node != self.source and a.addressed and not a.socket)
+        return [a for a in mine if a.payload.role is Role.ERROR and _about_request(a)]
 
     def _returned(self, role: Role) -> Iterator[Arrival]:
         """Yield what came back to the sender; a host hears ARP and ND at its devices."""

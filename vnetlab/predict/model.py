@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vnetlab.guarantees import Flow
+    from vnetlab.items import Item
     from vnetlab.predict.guest import Guest
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.world import Sockets
-    from vnetlab.state import State
+    from vnetlab.state import Namespace, State
 
 _PROTOCOLS = {(Protocol.TCP, 4): TCP, (Protocol.TCP, 6): TCP, (Protocol.UDP, 4): UDP, (Protocol.UDP, 6): UDP}
 _NO_MAC = "00:00:00:00:00:00"
@@ -62,15 +64,26 @@ class Model:
         self._devices = dict(devices or {})
         self._sent: dict[tuple[str, Flow], Journey] = {}
 
+    def changed(self, namespaces: Iterable[Namespace]) -> Model:
+        """Return the model of a State in which some namespaces are others; what is as before is shared."""
+        other = copy(self)
+        other.world, other._sent = self.world.changed(namespaces), {}
+        return other
+
     def send(self, source: str, flow: Flow) -> Journey:
         """Return what becomes of a flow that a node sends; raises KeyError for an unknown node."""
         key = (source, flow)
         found = self._sent.get(key)
         if found is None:
-            found = self._sent[key] = self._send(source, flow)
+            walk = self._walked(source, flow)
+            found = self._sent[key] = self._journey(source, flow, walk, walk.aftermath())
         return found
 
-    def _send(self, source: str, flow: Flow) -> Journey:
+    def follow(self, source: str, flow: Flow) -> Journey:
+        """Do as `send`, without what kernels say to answers; nothing is remembered."""
+        return self._journey(source, flow, self._walked(source, flow), frozenset())
+
+    def _walked(self, source: str, flow: Flow) -> Walk:
         walk = Walk(self.world)
         device = self._devices.get((source, flow.out_nic), flow.out_nic)
         if source in self._guests:
@@ -82,6 +95,9 @@ class Model:
             except Unknown as why:
                 walk.doubt(space, str(why), _payload(flow, _NO_MAC, 0))
         walk.run()
+        return walk
+
+    def _journey(self, source: str, flow: Flow, walk: Walk, after: frozenset[Item] | None) -> Journey:
         is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
         return Journey(
             source,
@@ -92,7 +108,7 @@ class Model:
             tuple(walk.doubts),
             walk.looped,
             frozenset(item for item in walk.used if item is not None),
-            walk.aftermath(),
+            after,
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:

@@ -14,7 +14,7 @@ from vnetlab.predict.rules import Chain, Hook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vnetlab.state import NftChain, NftTable
+    from vnetlab.state import NftChain, NftSet, NftTable
 
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 _BRIDGE_PRIORITIES = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
@@ -65,20 +65,27 @@ def understood(table: NftTable) -> Mapping[str, Chain]:
 
     Model, drift and coverage all ask for the tables of one State: each is read once.
     """
-    defines = dict(table.defines)
-    return {chain.name: _chain(table, chain, defines) for chain in table.chains}
+    return {
+        chain.name: _chain(table.name, table.family, chain, table.defines, table.sets)
+        for chain in table.chains
+    }
 
 
-def _chain(table: NftTable, chain: NftChain, defines: dict[str, str]) -> Chain:
-    sets = {each.name: f"{{ {', '.join(each.elements)} }}" for each in table.sets}
-    rules = tuple(parse_rule(r.text, table.family, r.comment, defines, sets) for r in chain.rules)
+@lru_cache(maxsize=4096)
+def _chain(
+    table: str, family: str, chain: NftChain, defines: tuple[tuple[str, str], ...], sets: tuple[NftSet, ...]
+) -> Chain:
+    """Return one chain; the others of its table are read no more often where this one changes."""
+    known = dict(defines)
+    elements = {each.name: f"{{ {', '.join(each.elements)} }}" for each in sets}
+    rules = tuple(parse_rule(r.text, family, r.comment, known, elements) for r in chain.rules)
     return Chain(
-        table.name,
-        table.family,
+        table,
+        family,
         chain.name,
-        parse_hook(chain.hook, table.family, defines) if chain.hook else None,
+        parse_hook(chain.hook, family, known) if chain.hook else None,
         rules,
-        label=f"{table.family} {table.name} {chain.name}",
+        label=f"{family} {table} {chain.name}",
     )
 
 

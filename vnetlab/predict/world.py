@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from vnetlab.predict.guest import Guest
     from vnetlab.predict.neighbour import Resolved
     from vnetlab.predict.space import Device
-    from vnetlab.state import State
+    from vnetlab.state import Namespace, State
 
 NeighbourKey = tuple[str, str, int, int, int]
 """Namespace, device, version, next hop, and the address that it is asked from."""
@@ -42,6 +43,15 @@ class World:
         self._sockets = {each.node: each for each in sockets}
         self._tables: dict[tuple[str, str], dict[str, tuple[Device, ...]]] = {}
         self._behind: dict[tuple[str, str], frozenset[str]] = {}
+
+    def changed(self, namespaces: Iterable[Namespace]) -> World:
+        """Return a world in which these take the place of those of their names; the rest is shared."""
+        other, new = copy(self), {namespace.name: Space(namespace) for namespace in namespaces}
+        other.spaces = self.spaces | new
+        other.neighbours = {}
+        if any(space.devices != self.spaces[name].devices for name, space in new.items()):
+            other._tables, other._behind = {}, {}
+        return other
 
     def open_ports(self, node: str) -> frozenset[tuple[str, int]]:
         """Return the ports that a node has open."""

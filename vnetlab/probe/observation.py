@@ -91,7 +91,7 @@ class Observer:
         macs: list[bytes] = []
         for sighting in self._about(number, source, destination):
             what = sighting.what
-            if what == What.REQUEST and sighting.station == destination:
+            if sighting.station == destination and (what == What.REQUEST or _blames(guarantee, sighting)):
                 arrivals.append(sighting)
             elif what == What.PASSED and sighting.station == destination:
                 macs.append(sighting.mac)
@@ -152,6 +152,12 @@ def _returned(
         if sighting.station == source and sighting.addressed:
             found.get(sighting.what, []).append(sighting)
     return found[What.ANSWER], found[What.RESET], found[What.ERROR]
+
+
+def _blames(guarantee: Guarantee, sighting: Sighting) -> bool:
+    """Tell an error that the owner of a forged source gets: where nothing is to arrive, that is too much."""
+    forged = guarantee.flow.special is Special.FORGED and guarantee.source != guarantee.destination
+    return forged and sighting.what == What.ERROR and guarantee.expected not in REACHED and sighting.addressed
 
 
 def _relevant(guarantee: Guarantee, arrivals: list[Sighting]) -> list[Sighting]:

@@ -1,0 +1,191 @@
+"""Which packets a fault can make a difference to.
+
+A packet is as before where it never comes by what changed. Where only chains did, it is as before unless some
+chain that it met says something else of it now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from vnetlab.mutate.recording import ChainKey, decides_otherwise
+from vnetlab.predict.rules import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from vnetlab.mutate.recording import Recorder
+    from vnetlab.predict.model import Model
+    from vnetlab.predict.tables import Base
+    from vnetlab.state import Namespace
+
+_DESTINATION = ((-200, "conntrack"), (-100, "translation"))
+_SOURCE = ((100, "translation"),)
+_KERNELS_OWN = {
+    "prerouting": _DESTINATION, "output": _DESTINATION, "input": _SOURCE, "postrouting": _SOURCE,
+}  # fmt: skip
+"""What the kernel does by itself at a hook, and at which priority."""
+_Name = tuple[str, str]
+"""Family and name of a chain; no family: a step of the kernel's own."""
+
+
+class Footprint(NamedTuple):
+    """Where a packet came by."""
+
+    passages: frozenset[int]
+    """Numbers of its passages through chains."""
+    namespaces: frozenset[str]
+
+
+class _Changed(NamedTuple):
+    """What is to be said of the passages of a chain."""
+
+    now: Base | None
+    """The chain that is asked again; None: it is gone, or meets its packets at another time."""
+    stopped_only: bool = False
+    """It only changed places with other filters: what all of them let pass, they let pass in any order."""
+
+
+class Affected:
+    """Tells which packets a fault can make a difference to."""
+
+    def __init__(
+        self, before: Mapping[str, Namespace], changes: tuple[Namespace, ...], broken: Model, known: Recorder
+    ) -> None:
+        self._recorder = known
+        self._names = {namespace.name for namespace in changes}
+        self._chains: dict[ChainKey, _Changed] | None = None
+        self._differs: dict[int, bool] = {}
+        if len(changes) == 1 and _only_rules(before[changes[0].name], changes[0]):
+            name = changes[0].name
+            was, now = known.hooks[name], broken.world.spaces[name].hooks
+            if was.tracks == now.tracks:
+                self._chains = dict(_changed(name, was.bases, now.bases))
+
+    def may_differ(self, footprint: Footprint) -> bool:
+        """Tell whether a packet that came by here may be affected."""
+        if self._chains is None:
+            return not self._names.isdisjoint(footprint.namespaces)
+        return any(self._of_passage(number) for number in footprint.passages)
+
+    def among(self, index: Index) -> Iterator[int]:
+        """Yield the numbers of the packets of an index that may be affected."""
+        if self._chains is None:
+            yield from index.by_namespaces(self._names)
+            return
+        seen: set[int] = set()
+        for key in self._chains:
+            for passage in self._recorder.of_chain.get(key, ()):
+                packets = index.by_passage.get(passage)
+                if packets and self._of_passage(passage):
+                    yield from (packet for packet in packets if packet not in seen)
+                    seen.update(packets)
+
+    def _of_passage(self, number: int) -> bool:
+        found = self._differs.get(number)
+        if found is None:
+            found = self._differs[number] = self._judge(number)
+        return found
+
+    def _judge(self, number: int) -> bool:
+        kept = self._recorder.kept[number]
+        assert self._chains is not None
+        changed = self._chains.get(kept.key)
+        if changed is None:
+            return False
+        if changed.stopped_only:
+            return not (isinstance(kept.action, Verdict) and kept.action.kind == "accept")
+        return changed.now is None or decides_otherwise(kept, changed.now.ruleset, changed.now.chain)
+
+
+class Index:
+    """Packets by what they came by."""
+
+    def __init__(self, footprints: Iterable[Footprint]) -> None:
+        self.by_passage: dict[int, list[int]] = {}
+        self._by_namespace: dict[str, list[int]] = {}
+        for number, footprint in enumerate(footprints):
+            for passage in footprint.passages:
+                self.by_passage.setdefault(passage, []).append(number)
+            for namespace in footprint.namespaces:
+                self._by_namespace.setdefault(namespace, []).append(number)
+
+    def by_namespaces(self, names: Collection[str]) -> list[int]:
+        """Return the packets that came by any of these."""
+        return sorted({number for name in names for number in self._by_namespace.get(name, ())})
+
+
+def _only_rules(before: Namespace, after: Namespace) -> bool:
+    return replace(before, tables=()) == replace(after, tables=())
+
+
+def _changed(
+    namespace: str, before: tuple[Base, ...], after: tuple[Base, ...]
+) -> Iterator[tuple[ChainKey, _Changed]]:
+    """Yield the chains whose passages are not all as they were."""
+    new = {_name(base): base for base in after}
+    moved = _moved(before, after)
+    for base in before:
+        key = ChainKey(namespace, *_name(base))
+        now = new.get(_name(base))
+        if now is None or _name(base) in moved.past_kernel:
+            yield key, _Changed(None)
+        elif _name(base) in moved.past_filters:
+            # Its own rules are as they were: a fault is one change.
+            yield key, _Changed(now, stopped_only=True)
+        elif now.chain != base.chain:
+            yield key, _Changed(now)
+
+
+class _Moves(NamedTuple):
+    """The chains of which the order at their hook is another."""
+
+    past_kernel: frozenset[_Name]
+    """In respect of conntrack or translation, or with chains that do more than let pass and stop."""
+    past_filters: frozenset[_Name]
+
+
+def _moved(before: tuple[Base, ...], after: tuple[Base, ...]) -> _Moves:
+    was, now = _orders(before), _orders(after)
+    past_kernel: set[_Name] = set()
+    past_filters: set[_Name] = set()
+    for hook, steps in was.items():
+        shared = [step for step in steps if step in now.get(hook, ())]
+        if shared == [step for step in now.get(hook, ()) if step in shared]:
+            continue
+        plain = all(_is_plain(b) for b in before if b.hook.name == hook)
+        for chain in (step for step in shared if step[0]):
+            alike = plain and _kernels_before(steps, chain) == _kernels_before(now[hook], chain)
+            (past_filters if alike else past_kernel).add(chain)
+    return _Moves(frozenset(past_kernel), frozenset(past_filters))
+
+
+def _kernels_before(order: list[_Name], chain: _Name) -> list[_Name]:
+    """Return which of the kernel's own steps come before a chain."""
+    return [step for step in order[: order.index(chain)] if not step[0]]
+
+
+def _is_plain(base: Base) -> bool:
+    """Tell a chain that only lets pass and stops from one that leaves something on a packet."""
+    return base.hook.kind == "nat" or not any(rule.effects or rule.rest for rule in base.chain.rules)
+
+
+def _orders(bases: tuple[Base, ...]) -> dict[str, list[_Name]]:
+    """Return, by hook, what a packet meets there: chains by family and name, and the kernel's own steps.
+
+    The kernel translates at a time of its own: the priorities of nat chains order these among themselves.
+    """
+    steps: dict[str, list[tuple[int, _Name]]] = {}
+    for base in bases:
+        if base.hook.kind == "nat":
+            steps.setdefault(f"{base.hook.name} nat", []).append((base.hook.priority, _name(base)))
+            continue
+        kernels = _KERNELS_OWN.get(base.hook.name, ())
+        own = steps.setdefault(base.hook.name, [(at, ("", name)) for at, name in kernels])
+        own.append((base.hook.priority, _name(base)))
+    return {hook: [name for _, name in sorted(found)] for hook, found in steps.items()}
+
+
+def _name(base: Base) -> _Name:
+    return base.chain.family, base.chain.name
