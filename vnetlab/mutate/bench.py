@@ -22,6 +22,8 @@ from vnetlab.probe.trial import plan_flight
 from vnetlab.probe.wire import fly
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vnetlab.guarantees import Guarantee, Verdict
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.plan import Plan
@@ -66,7 +68,7 @@ class Bench:
         """Take the lab from one State to another, in one go; raises KernelError."""
         self._agent.call(_change, (plan.diff(before, after), tuple(n.name for n in after.namespaces)))
 
-    def fly(self, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
+    def fly(self, guarantees: Sequence[Guarantee]) -> Sequence[Verdict]:
         """Judge guarantees by packets in the lab as it is."""
         flight = plan_flight(self._topology, guarantees)
         return judge(guarantees, flight, self._agent.call(fly, flight))

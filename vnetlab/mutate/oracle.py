@@ -25,7 +25,7 @@ from vnetlab.predict.mentions import mentions
 from vnetlab.predict.miniature import is_single
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.behaviour import Behaviour
@@ -83,7 +83,7 @@ class Oracle:
         self,
         topology: Topology,
         state: State,
-        guarantees: tuple[Guarantee, ...],
+        guarantees: Sequence[Guarantee],
         faults: Iterable[Fault] = (),
     ) -> None:
         """Follow every promised flow: of endpoints of equal treatment those of two, and of the faulty."""

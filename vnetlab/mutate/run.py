@@ -82,7 +82,7 @@ def judged(topology: Topology, bench: Bench, faults: Sequence[Fault], seed: int 
     return Score(topology.name, seed, _Run(oracle, guarantees, tuple(faults), None).through([bench]))
 
 
-def _expect_all(verdicts: tuple[Verdict, ...], when: str) -> None:
+def _expect_all(verdicts: Sequence[Verdict], when: str) -> None:
     failed = [v for v in verdicts if v.kind in (VerdictKind.BROKEN, VerdictKind.INCONCLUSIVE)]
     if failed:
         first = failed[0]
@@ -98,7 +98,7 @@ class _Run:
     def __init__(
         self,
         oracle: Oracle,
-        guarantees: tuple[Guarantee, ...],
+        guarantees: Sequence[Guarantee],
         faults: tuple[Fault, ...],
         progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -188,7 +188,7 @@ class _Run:
             self._progress(len(self._results), len(self._faults))
 
 
-def _flown(lab: Bench, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]:
+def _flown(lab: Bench, guarantees: Sequence[Guarantee]) -> Sequence[Verdict]:
     """Fly guarantees; anew where nothing was broken and packets were lost, since that proves nothing."""
     for _ in range(FLIGHTS):
         verdicts = lab.fly(guarantees)
@@ -197,11 +197,11 @@ def _flown(lab: Bench, guarantees: tuple[Guarantee, ...]) -> tuple[Verdict, ...]
     return verdicts
 
 
-def _broken(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+def _broken(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(v for v in verdicts if v.kind is VerdictKind.BROKEN)
 
 
-def _few(guarantees: tuple[Guarantee, ...], numbers: tuple[int, ...]) -> tuple[int, ...]:
+def _few(guarantees: Sequence[Guarantee], numbers: tuple[int, ...]) -> tuple[int, ...]:
     """Return a few of the guarantees, of as many promises as there are."""
     by_promise: dict[str, list[int]] = {}
     for number in numbers:
