@@ -15,7 +15,7 @@ from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import BROADCAST_MAC
 from vnetlab.modes.promise import ECHO, SINK, Label, from_fate, own_address
-from vnetlab.modes.scopes import label, outsiders
+from vnetlab.modes.scopes import label, outsiders, ports_of
 from vnetlab.modes.world import Hop
 from vnetlab.topology.model import Family, Vm, family_of
 
@@ -112,6 +112,8 @@ def _broadcasts_stay(world: World, node: str) -> Iterator[Guarantee]:
         mine, network = own.address(Family.IPV4), own.network
         if network is None or own.port or mine is None or mine.network.prefixlen > 30:
             continue
+        if not ports_of(world, network):
+            continue  # a host hears its own broadcasts there, and nobody else is to
         about = label(network, "host-broadcast", "its host's broadcasts there are heard nowhere else")
         packet = Packet(mine.ip, mine.network.broadcast_address)
         hop = Hop(own, replace(own, mac=BROADCAST_MAC))
