@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vnetlab import local
 from vnetlab.checks import checked_choice, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, LabExists, LabNotFound, NodeNotFound, UserError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
     from vnetlab.kernel.spaces import Spaces
+    from vnetlab.plan import Plan
     from vnetlab.state import State
 
 _COMING_UP = 0.02
@@ -63,6 +65,7 @@ class Lab:
         """
         self.topology = topology if isinstance(topology, Topology) else _load(topology)
         self.name = checked_name(self.topology.name if name is None else name)
+        self.topology = local.seen(self.topology, self.name)
         self._state = state
         self._holder: Holder | None = None
         self._agent: Agent | None = None
@@ -113,7 +116,7 @@ class Lab:
                 found = self._converge(told or nobody_is_told)
             except LabNotFound:
                 with suppress(LabExists):  # somebody else was faster
-                    self._build(keep=True)
+                    self._build(keep=True, told=told or nobody_is_told)
                     return None
             else:
                 if found is not None:
@@ -141,7 +144,8 @@ class Lab:
         """Make a lab that is up what it shall be; None where it is still coming up."""
         from vnetlab import converge
 
-        changed = converge.change_running(self.name, self._desired(), self.topology, told)
+        change = converge.keep_running if self.topology.local else converge.change_running
+        changed = change(self.name, self._desired(), self.topology, told)
         if changed is None:
             return None
         self._holder, found = changed
@@ -161,6 +165,8 @@ class Lab:
         if holder is not None:
             with holder:
                 holder.end()
+            if self.topology.local:
+                local.clear(self.name)
 
     def close(self) -> None:
         """Let go of the lab without ending one that was kept."""
@@ -199,6 +205,7 @@ class Lab:
         """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
+        local.refuse_traffic(self.topology)
         pairs = checked_choice("pairs", pairs, ("all", "cover"))
         return self._examine(guarantees_for(self.topology), pairs)
 
@@ -221,6 +228,7 @@ class Lab:
         from vnetlab.modes import guarantee_for_expect
         from vnetlab.report.paragraph import paragraph
 
+        local.refuse_traffic(self.topology)
         expect = Expect(
             self[source].name,
             self[destination].name,
@@ -243,6 +251,7 @@ class Lab:
         """Predict the way of one packet, send it and follow it; raises UserError for bad words."""
         from vnetlab.explain.live import explain_lab
 
+        local.refuse_traffic(self.topology)
         return explain_lab(self.topology, self._running(), words)
 
     def _examine(self, guarantees: tuple[Guarantee, ...], pairs: str = "all") -> Findings:
@@ -254,13 +263,20 @@ class Lab:
         way = examine.examine_cover if pairs == "cover" else examine.examine
         return way(self._running_agent(), self.topology, compiled, guarantees)
 
-    def _build(self, *, to_probe: bool = False, keep: bool = False) -> None:
+    def _build(
+        self, *, to_probe: bool = False, keep: bool = False, told: Callable[[str], None] = nobody_is_told
+    ) -> None:
+        if self._holder is not None:
+            raise UserError(f"this lab is up already, as {self.name}")
+        with local.machine_alone(self.topology, told):
+            self.topology = local.seen(self.topology, self.name)  # nothing was in its way any more
+            self._build_alone(to_probe and not self.topology.local, keep)
+
+    def _build_alone(self, to_probe: bool, keep: bool) -> None:
         from vnetlab.kernel import detect
         from vnetlab.kernel.agent import Agent
         from vnetlab.kernel.holder import Holder
 
-        if self._holder is not None:
-            raise UserError(f"this lab is up already, as {self.name}")
         # The process that tries the kernel's features imports what it needs while we compile.
         with Agent(None, detect.PRELOAD) as scratch:
             state = self._desired()
@@ -268,6 +284,8 @@ class Lab:
                 raise FeatureUnavailable(absent)
         with ExitStack() as undo:
             holder = undo.enter_context(Holder.start(self.name))
+            if self.topology.local:
+                undo.callback(local.clear_alone, self.name)
             undo.callback(holder.end)
             # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
             prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
@@ -285,6 +303,9 @@ class Lab:
         from vnetlab.kernel.apply import apply
         from vnetlab.kernel.ready import wait_ready
 
+        if self.topology.local:
+            local.make(agent, self.topology, state, self.name)
+            return
         agent.call(apply, plan.build(state))
         agent.call(wait_ready, state)
         agent.call(_write_hosts, hosts_file(self.topology))
@@ -292,7 +313,14 @@ class Lab:
     def _desired(self) -> State:
         from vnetlab.compile import compile_topology
 
-        return compile_topology(self.topology) if self._state is None else self._state
+        if self._state is not None:
+            return self._state
+        return local.placed(self.topology, compile_topology(self.topology), self.name)
+
+    def first_plan(self) -> tuple[State, Plan]:
+        """Return what `up` makes where nothing of the lab is there, and the steps that make it."""
+        state = self._desired()
+        return state, local.first_plan(self.topology, state, self.name)
 
     def _running(self) -> Holder:
         if self._holder is None:

@@ -33,6 +33,8 @@ MARK = "vnetlab"
 """How the altname of every device begins that a lab has on this very machine: ``vnetlab.LAB.``"""
 _SIX = Sysctl("net/ipv6/conf/all/forwarding", "1")
 _NETWORKS = f"{names.ON_MACHINE}b*"
+_SWITCHES = f"{names.ON_MACHINE}u"
+"""How the bridges begin that NICs become ports of."""
 _DEFAULT = re.compile(r"net/(ipv[46])/conf/default/(\w+)")
 _ADDRESSED = re.compile(r"net/ipv[46]/conf/([^/]+)/\w+")
 
@@ -51,6 +53,39 @@ def localise(topology: Topology, state: State, lab: str) -> State:
             _machine(topology, host, here, lab, known),
             *(replace(space, links=tuple(_far(link, rename) for link in space.links)) for space in spaces),
         )
+    )
+
+
+def on_machine(present: State, desired: State, topology: Topology) -> tuple[State, State]:
+    """Return two States with as much of this very machine as is the lab's, and as can be read back."""
+    host = topology.local
+    if host is None:
+        return present, desired
+    wanted = desired.namespace(host.name)
+    spaces = tuple(_of_lab(s, wanted, host) if s.name == host.name else s for s in present.namespaces)
+    read = {sysctl.key for space in spaces if space.name == host.name for sysctl in space.sysctls}
+    wanted = replace(wanted, sysctls=tuple(s for s in wanted.sysctls if s.key in read))
+    return State(spaces), State(tuple(wanted if s.name == host.name else s for s in desired.namespaces))
+
+
+def _of_lab(machine: Namespace, wanted: Namespace, host: Host) -> Namespace:
+    """Return what of this very machine is a lab's, by names and marks."""
+    own = {link.name for link in wanted.links}
+    marks = {link.altname for link in wanted.links}
+    tables = {(table.family, table.name) for table in wanted.tables}
+    keys = {sysctl.key for sysctl in wanted.sysctls}
+    switches = {link.name for link in wanted.links if link.name.startswith(_SWITCHES)}
+    masters = {link.name: link.master for link in machine.links}
+    loose = [nic.name for nic in uplinks(host).values() if masters.get(nic.name) not in switches]
+    return replace(
+        machine,
+        links=tuple(link for link in machine.links if link.name in own or link.altname in marks),
+        addresses=tuple(a for a in machine.addresses if a.device in own - switches),
+        neighbours=(),
+        routes=(),
+        sysctls=tuple(sysctl for sysctl in machine.sysctls if sysctl.key in keys),
+        tables=tuple(table for table in machine.tables if (table.family, table.name) in tables),
+        beyond=tuple(f"{nic} is a port of no bridge of the lab" for nic in loose),
     )
 
 
@@ -106,10 +141,32 @@ def _machine(
         ),
         routes=(),
         sysctls=tuple(_settings(sysctls, links, switches, facts)),
-        tables=tuple(
-            _with_own_affairs(table, bridges, tuple(_opened(sysctls, doors, facts))) for table in tables
+        tables=(
+            *(_with_own_affairs(table, bridges, tuple(_opened(sysctls, doors, facts))) for table in tables),
+            *_arp_table(host, known, lab),
         ),
     )
+
+
+def _arp_table(host: Host, known: Mapping[str, str], lab: str) -> Iterator[NftTable]:
+    """Yield the table that keeps the host's private addresses from askers elsewhere.
+
+    Linux answers for any of its addresses on any device; the setting against that is the NIC's, and what else
+    the machine answers there is its own affair.
+    """
+    rules = tuple(
+        NftRule(
+            f'iifname != "{known[names.network_bridge(host, network)]}" arp daddr ip {subnet} drop',
+            f"{network.name}: its host address is not for others",
+        )
+        for network in host.networks.values()
+        if network.addresses
+        for subnet in network.subnets
+        if subnet.version == 4
+    )
+    if rules:
+        chain = NftChain("input", "type filter hook input priority filter; policy accept;", rules)
+        yield NftTable("arp", names.table_on_machine(lab), (chain,))
 
 
 def _doors(host: Host) -> Iterator[tuple[str, Nic]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vnetlab.checks import LAB_NAME_LENGTH
+from vnetlab import local
 from vnetlab.cli.options import print_json, progress
 from vnetlab.lab import Lab
 from vnetlab.report.summary import Report
@@ -36,6 +37,7 @@ def probe_file(file: str, formats: Formats, pairs: str = "all") -> int:
     """Bring a topology up under its own name, probe it, take it down; returns the exit code."""
     formats.check()
     topology = Topology.load(file)
+    local.refuse_traffic(topology)
     with Lab(topology, temporary_name(topology.name)) as lab:
         report = Report.of(topology, topology.name, lab.examine(pairs))
     return show(report, formats)
