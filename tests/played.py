@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -96,6 +97,8 @@ class Machine(Played):
             ip -6 address add 2001:db8:2::1/128 dev lo nodad
         """)
         self("ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+        while "tentative" in self("ip", "address"):
+            time.sleep(0.1)
 
     def state(self) -> tuple[str, ...]:
         """Return all that a lab could have changed here, in words that do not change by themselves."""

@@ -129,8 +129,9 @@ def _machine(
     facts = topology.facts
     sysctls = tuple(replace(s, key=rename(s.key)) for s in here.sysctls)
     tables = tuple(_table(table, rename, names.table_on_machine(lab)) for table in here.tables)
-    bridges = tuple(link.name for link in links if isinstance(link, Bridge) and link.name not in switches)
+    bridges = tuple(link for link in links if isinstance(link, Bridge) and link.name not in switches)
     doors = {known.get(device, device): nic for device, nic in _doors(host)}
+    opened = tuple(_opened(sysctls, doors, facts))
     return replace(
         here,
         links=links,
@@ -142,7 +143,7 @@ def _machine(
         routes=(),
         sysctls=tuple(_settings(sysctls, links, switches, facts)),
         tables=(
-            *(_with_own_affairs(table, bridges, tuple(_opened(sysctls, doors, facts))) for table in tables),
+            *(_with_own_affairs(table, bridges, opened) for table in tables),
             *_arp_table(host, known, lab),
         ),
     )
@@ -224,21 +225,29 @@ def _table(table: NftTable, rename: Callable[[str], str], name: str) -> NftTable
 
 
 def _with_own_affairs(
-    table: NftTable, bridges: tuple[str, ...], opened: tuple[NftRule, ...]
+    table: NftTable, bridges: tuple[Bridge, ...], opened: tuple[NftRule, ...]
 ) -> NftTable:
     """Return the table with a forward chain that denies what is the lab's to deny, and not all."""
     if table.family != "inet":
         return table
+    own = devices(bridge.name for bridge in bridges)
+    first = tuple(
+        NftRule(
+            f'iifname "{bridge.name}" oifname "{bridge.name}" ether daddr != {bridge.mac} accept',
+            "between VMs of one network: frames, where the machine shows those to IP rules",
+        )
+        for bridge in bridges
+    )
     last = (
-        NftRule(f"iifname {devices(bridges)} drop", "of the lab's networks to anywhere else"),
-        NftRule(f"oifname {devices(bridges)} drop", "from anywhere else to the lab's networks"),
+        NftRule(f"iifname {own} drop", "of the lab's networks to anywhere else"),
+        NftRule(f"oifname {own} drop", "from anywhere else to the lab's networks"),
         *opened,
     )
     chains = tuple(
         replace(
             chain,
             hook=chain.hook.replace("policy drop", "policy accept"),
-            rules=chain.rules + last,
+            rules=first + chain.rules + last,
             about="What has to do with the lab's networks; the rest is not its business.",
         )
         if chain.name == "forward"
@@ -249,13 +258,29 @@ def _with_own_affairs(
 
 
 def _opened(sysctls: tuple[Sysctl, ...], doors: Mapping[str, Nic], facts: Facts | None) -> Iterator[NftRule]:
-    """Yield rules against the paths that forwarding, turned on for the lab, would open by the way."""
-    about = "the machine did not forward this before the lab"
+    """Yield rules against the paths that forwarding, turned on for the lab, would open by the way.
+
+    Frames between ports of a bridge may pass here too (bridge netfilter) and are not meant: what is routed
+    is addressed to the bridge's own MAC, or leaves by another device.
+    """
     for device, nic in doors.items():
         before = facts.nic(nic.name) if facts else None
         if Sysctl(f"net/ipv4/conf/{device}/forwarding", "1") in sysctls and not (before and before.forwards):
-            match = f'meta nfproto ipv4 iifname "{device}" oifname != "{_NETWORKS}"'
-            yield NftRule(f"{match} drop", about)
-    if _SIX in sysctls and not (facts and facts.forwards_ipv6):
-        match = f'meta nfproto ipv6 iifname != "{_NETWORKS}" oifname != "{_NETWORKS}"'
-        yield NftRule(f"{match} drop", about)
+            yield _closed(f'meta nfproto ipv4 iifname "{device}"{_routed(device, nic)}')
+    if _SIX not in sysctls or (facts and facts.forwards_ipv6):
+        return
+    yield _closed('meta nfproto ipv6 meta iifkind != "bridge"')
+    for device, nic in doors.items():
+        if device.startswith(_SWITCHES):
+            yield _closed(f'meta nfproto ipv6 iifname "{device}"{_routed(device, nic)}')
+    for each in facts.nics if facts else ():
+        if each.kind == "bridge":
+            yield _closed(f'meta nfproto ipv6 iifname "{each.name}" oifname != "{each.name}"')
+
+
+def _routed(device: str, nic: Nic) -> str:
+    return f" ether daddr {nic.mac}" if device.startswith(_SWITCHES) else ""
+
+
+def _closed(match: str) -> NftRule:
+    return NftRule(f'{match} oifname != "{_NETWORKS}" drop', "the machine did not forward this before the lab")

@@ -19,6 +19,7 @@ from vnetlab.kernel.local import move
 from vnetlab.kernel.local.facts import read_setting, values_before_labs
 from vnetlab.kernel.local.journal import Journal, Record, head
 from vnetlab.kernel.ready import wait_ready
+from vnetlab.names import ON_MACHINE
 from vnetlab.plan import ChangeTables, CreateBridge, CreateTap, CreateVeth, MoveNic, Plan, SetSysctls
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def _settings(sysctl: Sysctl, before: dict[str, str]) -> Iterator[Record]:
         for folder in sorted(_DEVICES.iterdir()):
             key = f"net/ipv6/conf/{folder.name}/forwarding"
             own = before.get(key, read_setting(key))
-            if folder.name not in ("all", "lo") and own is not None and own != value:
+            if folder.name in ("all", "lo") or folder.name.startswith(ON_MACHINE):
+                continue
+            if own is not None and own != value:
                 yield Record("sysctl", key, "", own)
     yield Record("sysctl", sysctl.key, sysctl.value, value)
 

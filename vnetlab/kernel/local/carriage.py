@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("=IHHII")
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
+_HOP = struct.Struct("=HBBi")  # struct rtnexthop
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg
 _NUMBER = struct.Struct("=I")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -82,9 +83,24 @@ def routes(netlink: Netlink, index: int) -> tuple[bytes, ...]:
         parts = attributes(body, _ROUTE.size)
         if family not in (2, _INET6) or kind != _UNICAST or flags & _CLONED:
             continue
-        if _table(body, parts) != _LOCAL_TABLE and index in _devices(parts):
+        if _table(body, parts) == _LOCAL_TABLE:
+            continue
+        if family == _INET6 and _RTA_MULTIPATH in parts:
+            found += _single(body, parts, index)
+        elif index in _devices(parts):
             found.append(bytes(body))
     return tuple(found)
+
+
+def _single(body: memoryview, parts: Mapping[int, memoryview], index: int) -> Iterator[bytes]:
+    """Yield the routes by a device of those that IPv6 shows as one: to it each is a route of its own."""
+    kept = {k: v for k, v in parts.items() if k not in (_RTA_MULTIPATH, _RTA_OIF)}
+    for flags, device, hop in _hops(parts[_RTA_MULTIPATH]):
+        if device == index:
+            fixed = bytearray(body[: _ROUTE.size])
+            _NUMBER.pack_into(fixed, 8, flags & _ONLINK)
+            own = {**kept, _RTA_OIF: memoryview(_NUMBER.pack(index)), **attributes(hop, 0)}
+            yield bytes(fixed) + _attributes(own)
 
 
 def check(device: str, carried: Carried) -> None:
@@ -183,11 +199,16 @@ def _route(kind: int, how: int, body: bytes, index: int) -> bytes:
 
 
 def _request(kind: int, how: int, fixed: bytes, parts: Mapping[int, memoryview]) -> bytes:
-    body = bytearray(fixed)
-    for number, value in parts.items():
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + bytes(value) + bytes(-len(value) % 4)
+    body = fixed + _attributes(parts)
     flags = NLM_F_REQUEST | NLM_F_ACK | how
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + bytes(body)
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body
+
+
+def _attributes(parts: Mapping[int, memoryview]) -> bytes:
+    return b"".join(
+        _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + bytes(value) + bytes(-len(value) % 4)
+        for number, value in parts.items()
+    )
 
 
 def _table(body: memoryview, parts: Mapping[int, memoryview]) -> int:
@@ -197,8 +218,14 @@ def _table(body: memoryview, parts: Mapping[int, memoryview]) -> int:
 def _devices(parts: Mapping[int, memoryview]) -> Iterator[int]:
     if _RTA_OIF in parts:
         yield _NUMBER.unpack(parts[_RTA_OIF])[0]
-    hops = parts.get(_RTA_MULTIPATH, memoryview(b""))
-    while len(hops) >= 8:  # struct rtnexthop: length, flags, hops, index
-        length, _, _, index = struct.unpack_from("=HBBi", hops)
-        yield index
-        hops = hops[(length + 3) & ~3 :] if length else memoryview(b"")
+    yield from (device for _, device, _ in _hops(parts.get(_RTA_MULTIPATH, memoryview(b""))))
+
+
+def _hops(hops: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield flags, device and attributes of each next hop (struct rtnexthop)."""
+    while len(hops) >= _HOP.size:
+        length, flags, _, device = _HOP.unpack_from(hops)
+        if length < _HOP.size:
+            return
+        yield flags, device, hops[_HOP.size : length]
+        hops = hops[(length + 3) & ~3 :]
