@@ -16,6 +16,7 @@ from vnetlab.errors import KernelError
 from vnetlab.kernel import nftables
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.local import move
+from vnetlab.kernel.local.bypass import Bypass
 from vnetlab.kernel.local.facts import read_setting, values_before_labs
 from vnetlab.kernel.local.journal import Journal, Record, head
 from vnetlab.kernel.ready import wait_ready
@@ -70,23 +71,28 @@ def make(spaces: Spaces, making: Making) -> None:
                 continue
             for step in steps:
                 with spaces.inside(making.host):
-                    for record in _records(step, own, before):
+                    for record in _records(step, making.lab, own, before):
                         _refuse_taken(record, taken, tables)
                         journal.write(record)
-                _take(spaces, making.host, step)
+                _take(spaces, making, step)
     wait_ready(spaces, making.state)
     spaces.write_hosts(making.hosts)
 
 
-def _take(spaces: Spaces, host: str, step: Step) -> None:
+def _take(spaces: Spaces, making: Making, step: Step) -> None:
     if isinstance(step, MoveNic):
-        with spaces.inside(host):
-            move.put_under(step.nic, step.bridge)
+        with spaces.inside(making.host):
+            mac, _ = move.look(step.nic)
+            move.put_under(Bypass(making.lab, step.nic, mac), step.bridge)
         return
     apply(spaces, Plan((step,)))
+    nics = {each.bridge: each.nic for each in making.plan.steps if isinstance(each, MoveNic)}
+    if isinstance(step, CreateBridge) and step.link.name in nics:
+        with spaces.inside(making.host):
+            move.copy_settings(nics[step.link.name], step.link.name)
 
 
-def _records(step: Step, own: set[str], before: dict[str, str]) -> Iterator[Record]:
+def _records(step: Step, lab: str, own: set[str], before: dict[str, str]) -> Iterator[Record]:
     """Yield what has to be recorded of a step; what goes with a device of the lab's own needs no record."""
     match step:
         case CreateBridge() | CreateTap() | CreateVeth():
@@ -101,7 +107,9 @@ def _records(step: Step, own: set[str], before: dict[str, str]) -> Iterator[Reco
                 if not _is_of(sysctl, own):
                     yield from _settings(sysctl, before)
         case MoveNic():
-            yield Record("nic", step.nic, step.bridge, move.look(step.nic).encode())
+            mac, carried = move.look(step.nic)
+            yield from Bypass(lab, step.nic, mac).records()
+            yield Record("nic", step.nic, f"{mac} {step.bridge}", carried.encode())
         case _:
             return
 

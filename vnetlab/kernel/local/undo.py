@@ -6,12 +6,14 @@ point, whoever was killed. After an error it goes on with the rest, keeps the jo
 
 from __future__ import annotations
 
+from functools import partial
 from socket import if_nametoindex
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import messages, nftables, read_messages, sysctl
 from vnetlab.kernel.local import journal, move
+from vnetlab.kernel.local.bypass import Bypass
 from vnetlab.kernel.local.carriage import Carried
 from vnetlab.kernel.local.facts import read_setting
 from vnetlab.kernel.netlink import Netlink
@@ -69,20 +71,21 @@ def _steps(found: tuple[Record, ...], others: set[str]) -> Iterator[Callable[[],
     for kind, way in (("nic", _nic), ("link", _link), ("sysctl", _setting), ("table", _table)):
         for record in back:
             if record.kind == kind and not (kind == "sysctl" and record.name in others):
-                yield lambda way=way, record=record: way(record)  # type: ignore[misc]
+                yield partial(way, found[0].name, record)
 
 
-def _nic(record: Record) -> Iterator[str]:
+def _nic(lab: str, record: Record) -> Iterator[str]:
     try:
         if_nametoindex(record.name)
     except OSError:
         yield f"{_PLACE} has no {record.name} any more, to which addresses and routes could go back"
         return
-    move.take_back(record.name, record.mark)
+    mac, _, bridge = record.mark.partition(" ")
+    move.take_back(Bypass(lab, record.name, mac), bridge)
     move.restore(record.name, Carried.decode(record.before))
 
 
-def _link(record: Record) -> Iterator[str]:
+def _link(_: str, record: Record) -> Iterator[str]:
     mac, _, altname = record.mark.partition(" ")
     with Netlink() as netlink:
         dump = netlink.dump(read_messages.dump(read_messages.GET_LINKS))
@@ -95,7 +98,7 @@ def _link(record: Record) -> Iterator[str]:
             netlink.flush()
 
 
-def _table(record: Record) -> Iterator[str]:
+def _table(_: str, record: Record) -> Iterator[str]:
     family, name = record.name.split(" ", 1)
     if f"table {family} {name} {{" in nftables.ruleset():
         nftables.delete(NftTable(family, name, ()))
@@ -103,7 +106,7 @@ def _table(record: Record) -> Iterator[str]:
     yield
 
 
-def _setting(record: Record) -> Iterator[str]:
+def _setting(_: str, record: Record) -> Iterator[str]:
     now = read_setting(record.name)
     if now is None or now == record.before:
         return
