@@ -130,6 +130,7 @@ _VERDICTS = (
     "goto",
     "return",
     "notrack",
+    "fwd",
 )
 
 

@@ -30,10 +30,10 @@ _NUMBER = struct.Struct("=I")
 _ATTRIBUTE = struct.Struct("=HH")
 _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 20, 21, 24, 25, 28
 _REPLACE, _CREATE, _APPEND = 0x100, 0x400, 0x800
-_INET6 = 10
+_INET, _INET6 = 2, 10
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
-_NODAD = 0x02
+_NODAD, _NO_PREFIX_ROUTE = 0x02, 0x200
 _STATES = 0x01 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 """Secondary or temporary, optimistic, failed, deprecated, tentative, permanent: the kernel's to say."""
 
@@ -151,6 +151,20 @@ def add_address(body: bytes, index: int) -> bytes:
     parts.pop(_IFA_LABEL, None)  # it has to begin with the device's name
     fixed = _ADDRESS.pack(family, prefix, flags & 0xFF, scope, index)
     return _request(_NEWADDR, _CREATE | _REPLACE, fixed, parts)
+
+
+def lend_address(body: bytes, index: int) -> bytes:
+    """Return the request that puts an IPv4 address on a device too, without any route but the one to itself."""
+    _, _, _, scope, _ = _ADDRESS.unpack_from(body)
+    parts = attributes(memoryview(body), _ADDRESS.size)
+    own = parts.get(_IFA_LOCAL) or parts[_IFA_ADDRESS]
+    kept = {_IFA_ADDRESS: own, _IFA_LOCAL: own, _IFA_FLAGS: memoryview(_NUMBER.pack(_NO_PREFIX_ROUTE))}
+    return _request(_NEWADDR, _CREATE | _REPLACE, _ADDRESS.pack(_INET, 32, 0, scope, index), kept)
+
+
+def is_ipv4(body: bytes) -> bool:
+    """Tell whether an address is one of IPv4."""
+    return body[0] == _INET
 
 
 def remove_address(body: bytes, index: int) -> bytes:

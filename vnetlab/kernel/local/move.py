@@ -75,7 +75,7 @@ def put_under(bypass: Bypass, bridge: str) -> None:
         strict = _loosened(bridge)
         what = f"move from {nic} to {bridge}"
         _copy(netlink, what, near, far)
-        with bypass.open():
+        with bypass.open(carriage.addresses(netlink, near)):
             devices.send(netlink, f"make {nic} a port of {bridge}", (messages.set_master(near, far),))
         devices.await_ready(netlink, bridge)
         _turn(netlink, what, near, far)
@@ -98,7 +98,7 @@ def take_back(bypass: Bypass, bridge: str) -> None:
         _turn(netlink, what, far, near)
         _remove_routes(netlink, what, far)
         if links[nic].master == far:
-            with bypass.open():
+            with bypass.open(carriage.addresses(netlink, near)):
                 devices.send(netlink, f"take {nic} from {bridge}", (messages.set_master(near, 0),))
         _remove_addresses(netlink, what, far)
 
