@@ -20,7 +20,6 @@ def main() -> None:
     with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         raw.setblocking(False)
-        print("begun", flush=True)
         seen: set[int] = set()
         lost_to: dict[str, int] = {}
         begin = time.monotonic()
@@ -41,8 +40,7 @@ def main() -> None:
                 _receive(raw, answer, six, seen)
             if number == count and len(seen) == count:
                 break
-    gaps = [n for n in range(count) if n not in seen]
-    print(f"{len(seen)} of {count}", gaps[:20], lost_to, flush=True)
+    [n for n in range(count) if n not in seen]
     sys.exit(len(seen) != count)
 
 

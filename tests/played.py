@@ -73,7 +73,7 @@ class Played:
 
 
 class Machine(Played):
-    """A machine with a NIC ``eth0`` at 192.0.2.10 and 2001:db8:1::10, and a gateway at .1 with 198.51.100.1."""
+    """A machine with a NIC ``eth0`` at 192.0.2.10 and 2001:db8:1::10, and behind it a gateway."""
 
     def __init__(self) -> None:
         super().__init__("-nm --propagation private", _MACHINE)
@@ -111,9 +111,13 @@ class Machine(Played):
             for each in self._ip("address")
             for info in each["addr_info"]
         ]
-        routes = [str(sorted(each.items())) for ip in "46" for each in self._ip(f"-{ip} route show table all")]
+        routes = [
+            str(sorted(each.items())) for ip in "46" for each in self._ip(f"-{ip} route show table all")
+        ]
         settings = self("sh", "-c", "sysctl -a 2>/dev/null | grep -E '^net[.](ipv4|ipv6|bridge)[.]'")
-        kept = [line for line in settings.splitlines() if "nf_conntrack" not in line and "tcp_mem" not in line]
+        kept = [
+            line for line in settings.splitlines() if "nf_conntrack" not in line and "tcp_mem" not in line
+        ]
         rules = self("nft", "list", "ruleset")
         files = self("find", "/run", "-type", "f", "-name", "*.journal")
         return (*map(str, links), *map(str, addresses), *sorted(routes), *kept, rules, files)

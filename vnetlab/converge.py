@@ -145,9 +145,7 @@ def _mend(holder: Holder) -> None:
         return
 
 
-def _compare(
-    agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology
-) -> Comparison:
+def _compare(agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology) -> Comparison:
     from vnetlab.kernel.read import read
     from vnetlab.plan import diff
     from vnetlab.plan.wording import in_words_of

@@ -66,7 +66,7 @@ def decode(data: bytes) -> Description:
         nodes = tuple(NodeInfo(**node) for node in fields["nodes"])
         facts = decoded(fields["facts"]) if fields.get("facts") else None
         return Description(fields["file"], fields["text"], nodes, facts)
-    except (AssertionError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         # Root sees the sockets of every user's labs, and whoever listens there may answer anything.
         raise LabLost(f"what holds the lab does not say what it is: {error}") from error
 

@@ -58,7 +58,10 @@ def _check_owners(topology: Topology) -> None:
 
     problems = []
     for vm in topology.vms.values():
-        for key, name, number in (("owner", vm.owner, tap.user_number), ("group", vm.group, tap.group_number)):
+        for key, name, number in (
+            ("owner", vm.owner, tap.user_number),
+            ("group", vm.group, tap.group_number),
+        ):
             try:
                 number(name)
             except KernelError as error:
@@ -89,8 +92,9 @@ def refuse_traffic(topology: Topology) -> None:
     if topology.local is not None:
         host = topology.local
         raise UserError(
-            f"{host.place}: hosts.{host.name}.backend: local: packets of a probe would go out to the real LAN of "
-            "this machine; write `backend: namespace` and the machines around it to have the same networks probed"
+            f"{host.place}: hosts.{host.name}.backend: local: packets of a probe would go out to the real "
+            "LAN of this machine; write `backend: namespace` and the machines around it to have the same "
+            "networks probed"
         )
 
 
@@ -171,7 +175,7 @@ def recover(told: Callable[[str], None]) -> tuple[str, ...]:
 
 
 def left_behind() -> tuple[tuple[str, Path], ...]:
-    """Return the labs of which this machine has a journal, and nobody holds them any more; with the journals."""
+    """Return the labs of which there are journals, but no holder any more; with the journals."""
     from vnetlab.kernel import control
     from vnetlab.kernel.local import journal
 

@@ -224,9 +224,7 @@ def _table(table: NftTable, rename: Callable[[str], str], name: str) -> NftTable
     return replace(table, name=name, chains=tuple(chain for chain in chains if chain.rules))
 
 
-def _with_own_affairs(
-    table: NftTable, bridges: tuple[Bridge, ...], opened: tuple[NftRule, ...]
-) -> NftTable:
+def _with_own_affairs(table: NftTable, bridges: tuple[Bridge, ...], opened: tuple[NftRule, ...]) -> NftTable:
     """Return the table with a forward chain that denies what is the lab's to deny, and not all."""
     if table.family != "inet":
         return table
@@ -283,4 +281,6 @@ def _routed(device: str, nic: Nic) -> str:
 
 
 def _closed(match: str) -> NftRule:
-    return NftRule(f'{match} oifname != "{_NETWORKS}" drop', "the machine did not forward this before the lab")
+    return NftRule(
+        f'{match} oifname != "{_NETWORKS}" drop', "the machine did not forward this before the lab"
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from vnetlab.checks import LAB_NAME_LENGTH
 from vnetlab import local
+from vnetlab.checks import LAB_NAME_LENGTH
 from vnetlab.cli.options import print_json, progress
 from vnetlab.lab import Lab
 from vnetlab.report.summary import Report

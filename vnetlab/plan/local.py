@@ -1,4 +1,4 @@
-"""The plan of a lab whose host is this very machine: its namespace is there already, with much else in it. Pure."""
+"""The plan of a lab whose host is this very machine: its namespace is there, with much else in it. Pure."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class VmDoc(Element):
     )
     owner: Name | None = Field(
         default=None,
-        description="tap on a host that is this very machine: user who may attach a guest without being root.",
+        description="tap on a host that is this very machine: user who may attach a guest beside root.",
     )
     group: Name | None = Field(
         default=None,

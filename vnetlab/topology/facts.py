@@ -6,6 +6,7 @@ They are read once, before a lab changes anything, and go with the lab: its file
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class RouteFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """This very machine, as it is without the lab."""
+    """What this very machine is without the lab."""
 
     nics: tuple[NicFacts, ...]
     devices: tuple[str, ...] = ()
@@ -56,18 +57,12 @@ def encoded(facts: Facts) -> dict[str, object]:
     return asdict(facts)
 
 
-def decoded(found: dict[str, object]) -> Facts:
+def decoded(found: dict[str, Any]) -> Facts:
     """Return what was encoded; raises KeyError, TypeError for anything else."""
-    nics, routes = found["nics"], found["routes"]
-    devices, advertised = found["devices"], found["advertised_to"]
-    assert isinstance(nics, list)
-    assert isinstance(routes, list)
-    assert isinstance(devices, list)
-    assert isinstance(advertised, list)
     return Facts(
-        tuple(NicFacts(**{**nic, "addresses": tuple(nic["addresses"])}) for nic in nics),
-        tuple(devices),
-        tuple(RouteFacts(**route) for route in routes),
+        tuple(NicFacts(**{**nic, "addresses": tuple(nic["addresses"])}) for nic in found["nics"]),
+        tuple(found["devices"]),
+        tuple(RouteFacts(**route) for route in found["routes"]),
         bool(found["forwards_ipv6"]),
-        tuple(advertised),
+        tuple(found["advertised_to"]),
     )

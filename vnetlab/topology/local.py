@@ -9,13 +9,12 @@ from __future__ import annotations
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Final
 
-from vnetlab.topology.document import Document, SegmentDoc
 from vnetlab.topology.values import FixedAddress, Subnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vnetlab.topology.document import HostDoc, NetworkDoc, NicDoc, VmDoc
+    from vnetlab.topology.document import Document, HostDoc, NetworkDoc, NicDoc, SegmentDoc, VmDoc
     from vnetlab.topology.facts import Facts, NicFacts
     from vnetlab.topology.model import IPInterface, IPNetwork
     from vnetlab.topology.report import Path, Report
@@ -121,7 +120,9 @@ def with_facts(document: Document, facts: Facts, report: Report) -> Document:
         mtus[nic_doc.segment] = known.mtu
     _check_networks(doc, facts, ("hosts", host), report)
     segments = {
-        name: segment.model_copy(update={"subnets": subnets.get(name, []), "mtu": mtus.get(name, segment.mtu)})
+        name: segment.model_copy(
+            update={"subnets": subnets.get(name, []), "mtu": mtus.get(name, segment.mtu)}
+        )
         for name, segment in document.segments.items()
     }
     hosts = {**document.hosts, host: doc.model_copy(update={"nics": nics})}

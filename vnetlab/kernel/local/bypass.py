@@ -1,10 +1,10 @@
 """A way round a NIC for the moment in which it becomes a port of a bridge, or stops being one.
 
 The kernel hands a port's frames to the bridge before the port may pass any, and as it leaves, after it may no
-more (`br_add_if()` and `del_nbp()` in net/bridge/br_if.c): what comes in meanwhile is dropped. So IP packets to
-the NIC's own MAC are taken off before that, at the netdev ingress hook, and put on a veth pair whose other end
-has the same MAC: the machine takes them for its own there, whatever device has the address. ARP and neighbour
-discovery, which belong to their device, are asked again if they are lost.
+more (`br_add_if()` and `del_nbp()` in net/bridge/br_if.c): what comes in meanwhile is dropped. So IP packets
+to the NIC's own MAC are taken off before that, at the netdev ingress hook, and put on a veth pair whose other
+end has the same MAC: the machine takes them for its own there, whatever device has the address. ARP and
+neighbour discovery, which belong to their device, are asked again if they are lost.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Bypass:
     def open(self, addresses: tuple[bytes, ...]) -> Iterator[None]:
         """Have packets take it as long as the block lasts; raises KernelError.
 
-        ``addresses`` are those that packets are for, as rtnetlink describes them. On a kernel that cannot do that (without nft_fwd_netdev) there is none, and packets may be lost.
+        ``addresses`` are those that packets are for, as rtnetlink describes them. On a kernel that cannot do
+        that (without nft_fwd_netdev) there is none, and packets may be lost.
         """
         self.remove()
         self._make_pair(next(filter(carriage.is_ipv4, addresses), None))

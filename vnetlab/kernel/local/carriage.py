@@ -77,7 +77,7 @@ def addresses(netlink: Netlink, index: int) -> tuple[bytes, ...]:
 
 def routes(netlink: Netlink, index: int) -> tuple[bytes, ...]:
     """Return the unicast routes by a device, of every table but the kernel's own; raises KernelError."""
-    found = []
+    found: list[bytes] = []
     for _, body in netlink.dump(read_messages.dump(read_messages.GET_ROUTES)):
         family, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(body)
         parts = attributes(body, _ROUTE.size)
@@ -154,7 +154,7 @@ def add_address(body: bytes, index: int) -> bytes:
 
 
 def lend_address(body: bytes, index: int) -> bytes:
-    """Return the request that puts an IPv4 address on a device too, without any route but the one to itself."""
+    """Return the request that puts an IPv4 address on a device too, with no route but the one to itself."""
     _, _, _, scope, _ = _ADDRESS.unpack_from(body)
     parts = attributes(memoryview(body), _ADDRESS.size)
     own = parts.get(_IFA_LOCAL) or parts[_IFA_ADDRESS]

@@ -103,7 +103,9 @@ def journals() -> tuple[Path, ...]:
     """Return the journals of this namespace, and those of uptimes that have ended; by name."""
     own = f"{cookie():x}."
     return tuple(
-        path for path in sorted(FOLDER.glob(f"*{ENDING}")) if path.name.startswith(own) or is_over(records(path))
+        path
+        for path in sorted(FOLDER.glob(f"*{ENDING}"))
+        if path.name.startswith(own) or is_over(records(path))
     )
 
 
@@ -174,7 +176,9 @@ def _record(path: Path, number: int, line: bytes) -> Record:
         found = json.loads(line)
         values = [found[field.name] for field in fields(Record)]
     except (ValueError, KeyError, TypeError) as error:
-        raise KernelError(f"journal {path}: line {number} is none of vnetlab's; nothing was undone") from error
+        raise KernelError(
+            f"journal {path}: line {number} is none of vnetlab's; nothing was undone"
+        ) from error
     return Record(*values)
 
 

@@ -3,9 +3,9 @@
 The bridge has the NIC's MAC. On the way there it gets the addresses, and the neighbours that the NIC knows,
 while it has no port; then the NIC becomes its port. From here on what comes in comes in by the bridge, where
 the addresses are already, and what goes out still goes straight out by the NIC. When the bridge is ready to
-send, each route gets a twin by it (NLM_F_APPEND), and then the NIC's own routes and addresses go: at no moment
-is there none. The way back is the same with routes first, since a port can send by itself but a bridge without
-ports cannot. In the moment in which the kernel makes a port of the NIC, packets take a way round (bypass.py).
+send, each route gets a twin by it (NLM_F_APPEND), and then the NIC's own routes and addresses go: at no
+moment is there none. The way back is the same with routes first, since a port can send by itself but a bridge
+without ports cannot. While the kernel makes a port of the NIC, packets take a way round (bypass.py).
 
 Rejected: to replace routes (NLM_F_REPLACE), since of several to one prefix the kernel replaces the first,
 whose device may be another one.
@@ -34,8 +34,8 @@ _LOOSE = "2"
 _COPIED = {
     "ipv4": (
         "rp_filter", "accept_local", "accept_source_route", "accept_redirects", "secure_redirects",
-        "send_redirects", "shared_media", "proxy_arp", "arp_filter", "arp_ignore", "arp_announce", "arp_accept",
-        "log_martians", "route_localnet", "promote_secondaries", "forwarding",
+        "send_redirects", "shared_media", "proxy_arp", "arp_filter", "arp_ignore", "arp_announce",
+        "arp_accept", "log_martians", "route_localnet", "promote_secondaries", "forwarding",
     ),
     "ipv6": (
         "accept_ra", "accept_ra_defrtr", "accept_ra_pinfo", "accept_redirects", "autoconf", "use_tempaddr",
@@ -67,7 +67,7 @@ def look(nic: str) -> tuple[str, Carried]:
 
 
 def put_under(bypass: Bypass, bridge: str) -> None:
-    """Make a NIC a port of a bridge that is up, and give the bridge what the NIC carries; raises KernelError."""
+    """Make a NIC a port of a bridge that is up, and give the bridge what it carries; raises KernelError."""
     nic = bypass.nic
     with Netlink() as netlink:
         known = devices.indices(netlink)
