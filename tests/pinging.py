@@ -20,8 +20,9 @@ def main() -> None:
     with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         raw.setblocking(False)
+        _say("begun")
         seen: set[int] = set()
-        lost_to: dict[str, int] = {}
+        refused: dict[str, int] = {}
         begin = time.monotonic()
         number, over = 0, 0.0
         while number < count or time.monotonic() < over:
@@ -31,7 +32,7 @@ def main() -> None:
                 try:
                     raw.sendto(_packet(request, number, six), (address, 0))
                 except OSError as error:
-                    lost_to[str(error)] = lost_to.get(str(error), 0) + 1
+                    refused[str(error)] = refused.get(str(error), 0) + 1
                 number += 1
                 over = time.monotonic() + 1
                 continue
@@ -40,8 +41,14 @@ def main() -> None:
                 _receive(raw, answer, six, seen)
             if number == count and len(seen) == count:
                 break
-    [n for n in range(count) if n not in seen]
-    sys.exit(len(seen) != count)
+    lost = [n for n in range(count) if n not in seen]
+    _say(f"{len(seen)} of {count} came back; lost: {lost[:20]}; refused: {refused}")
+    sys.exit(bool(lost))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _packet(kind: int, number: int, six: bool) -> bytes:
