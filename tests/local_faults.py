@@ -1,7 +1,7 @@
 """Deaths in the middle of a lab on a machine that is played; run as programs there.
 
-``local_faults.py make FILE NTH WHEN``: `up`, killed at the NTH journal record (``before`` it, ``after`` it, or
-when the one kernel call ``behind`` it was made), or, ``moving``, after the NTH kernel call of the NIC's move.
+``local_faults.py make FILE NTH WHEN``: `up`, killed at the NTH journal record (``before``, ``after``, or when
+the one kernel call ``behind`` it was made), or, ``moving``, after the NTH kernel call of the NIC's move.
 ``local_faults.py undo LAB NTH``: `down`, killed after its NTH kernel call. Both end with 0 if there was none.
 """
 
@@ -71,7 +71,7 @@ def _make(file: str, nth: int, when: str) -> None:
         agent.call(arm, Killer(nth, when))
         make(agent, *arguments)
 
-    local.make = killed
+    setattr(local, "make", killed)  # noqa: B010 - it takes any arguments
     local.clear_alone = lambda *_: os._exit(DEAD)
     Lab(file).up()
 

@@ -118,7 +118,7 @@ class Machine(Played):
         kept = [
             line for line in settings.splitlines() if "nf_conntrack" not in line and "tcp_mem" not in line
         ]
-        rules = self("nft", "list", "ruleset")
+        rules = self("nft", "-s", "list", "ruleset")
         files = self("find", "/run", "-type", "f", "-name", "*.journal")
         return (*map(str, links), *map(str, addresses), *sorted(routes), *kept, rules, files)
 

@@ -102,12 +102,13 @@ class Lab:
         else:
             self.down()
 
-    def up(self, told: Callable[[str], None] | None = None) -> Comparison | None:
+    def up(self, told: Callable[[str], None] | None = None, *, force: bool = False) -> Comparison | None:
         """Build the lab so that it outlives this process, or make one that is up what this topology says.
 
         Returns when every address is usable: what differed, or None where no lab of that name was up.
         ``told`` is told whom we wait for, as one command at a time changes a lab. Raises FeatureUnavailable
-        before anything is made or changed, and KernelError with everything undone.
+        before anything is made or changed, and KernelError with everything undone; on this very machine
+        Interference, but with ``force``, where rules of its own would break promises.
         """
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
@@ -116,7 +117,7 @@ class Lab:
                 found = self._converge(told or nobody_is_told)
             except LabNotFound:
                 with suppress(LabExists):  # somebody else was faster
-                    self._build(keep=True, told=told or nobody_is_told)
+                    self._build(keep=True, told=told or nobody_is_told, force=force)
                     return None
             else:
                 if found is not None:
@@ -264,12 +265,18 @@ class Lab:
         return way(self._running_agent(), self.topology, compiled, guarantees)
 
     def _build(
-        self, *, to_probe: bool = False, keep: bool = False, told: Callable[[str], None] = nobody_is_told
+        self,
+        *,
+        to_probe: bool = False,
+        keep: bool = False,
+        told: Callable[[str], None] = nobody_is_told,
+        force: bool = False,
     ) -> None:
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
         with local.machine_alone(self.topology, told):
-            self.topology = local.seen(self.topology, self.name)  # nothing was in its way any more
+            self.topology = local.seen(self.topology, self.name)  # nothing is in its way any more
+            local.refuse_hindered(self.topology, self.name, told, force=force)
             self._build_alone(to_probe and not self.topology.local, keep)
 
     def _build_alone(self, to_probe: bool, keep: bool) -> None:

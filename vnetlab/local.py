@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.description import hosts_file
-from vnetlab.errors import Absent, FeatureUnavailable, KernelError, Problem, TopologyError, UserError
+from vnetlab.errors import (
+    Absent,
+    FeatureUnavailable,
+    Interference,
+    KernelError,
+    Problem,
+    TopologyError,
+    UserError,
+)
 from vnetlab.kernel.lock import nobody_is_told
 from vnetlab.localise import localise, uplinks
 from vnetlab.topology.facts import decoded, encoded
@@ -22,6 +30,7 @@ from vnetlab.topology.model import Topology
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vnetlab.interference import Hindrance
     from vnetlab.kernel.agent import Agent
     from vnetlab.plan import Plan
     from vnetlab.state import State
@@ -113,6 +122,38 @@ def machine_alone(topology: Topology, told: Callable[[str], None] = nobody_is_to
     with journal.alone(told):
         _recover(told)
         yield
+
+
+def hindered(topology: Topology, lab: str) -> tuple[Hindrance, ...]:
+    """Return what of this machine's own rules would break a promise of a lab on it; none for other labs.
+
+    Raises KernelError where they cannot be read, FeatureUnavailable without libnftables.
+    """
+    if topology.local is None:
+        return ()
+    from vnetlab.interference import hindrances
+    from vnetlab.kernel.local.foreign import bridge_settings, foreign_tables
+
+    return hindrances(topology, lab, foreign_tables(), bridge_settings())
+
+
+def refuse_hindered(topology: Topology, lab: str, told: Callable[[str], None], *, force: bool) -> None:
+    """Raise Interference where the machine's own rules are in the way; say so only with ``force``."""
+    if topology.local is None:
+        return
+    from vnetlab.interference import REMEDY
+    from vnetlab.kernel.local.foreign import legacy_tables
+
+    if families := legacy_tables():
+        told(f"legacy iptables has rules ({', '.join(families)}) that nftables does not show")
+    found = hindered(topology, lab)
+    if not found:
+        return
+    text = "\n".join(str(each) for each in found)
+    if not force:
+        raise Interference(f"{text}\n{REMEDY}; or make the lab as it is with `--force`")
+    for line in text.splitlines():
+        told(line)
 
 
 def make(agent: Agent, topology: Topology, state: State, lab: str) -> None:

@@ -6,6 +6,7 @@ far: whoever started it undoes it (undo.py).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _SIX = "net/ipv6/conf/all/forwarding"
 """The kernel writes it to every device as well (`addrconf_forward_change()` in net/ipv6/addrconf.c)."""
+_OF_DEVICE = re.compile("net/ipv6/conf/[^/]+/forwarding")
 _DEVICES = Path("/proc/sys/net/ipv6/conf")
 
 
@@ -123,14 +125,22 @@ def _settings(sysctl: Sysctl, before: dict[str, str]) -> Iterator[Record]:
     if value is None:
         raise KernelError(f"sysctl {sysctl.key}: the kernel has no such setting")
     if sysctl.key == _SIX:
-        for folder in sorted(_DEVICES.iterdir()):
-            key = f"net/ipv6/conf/{folder.name}/forwarding"
-            own = before.get(key, read_setting(key))
-            if folder.name in ("all", "lo") or folder.name.startswith(ON_MACHINE):
-                continue
-            if own is not None and own != value:
-                yield Record("sysctl", key, "", own)
+        for key, own in _other_than(value, before):
+            yield Record("sysctl", key, "", own)
     yield Record("sysctl", sysctl.key, sysctl.value, value)
+
+
+def _other_than(value: str, before: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what was set for single devices, and the kernel writes over with that for all of them."""
+    if _SIX in before:  # another lab was first, and has recorded it
+        yield from ((key, own) for key, own in before.items() if _OF_DEVICE.fullmatch(key) and key != _SIX)
+        return
+    for folder in sorted(_DEVICES.iterdir()):
+        if folder.name in ("all", "lo") or folder.name.startswith(ON_MACHINE):
+            continue
+        own = read_setting(f"net/ipv6/conf/{folder.name}/forwarding")
+        if own is not None and own != value:
+            yield f"net/ipv6/conf/{folder.name}/forwarding", own
 
 
 def _refuse_taken(record: Record, taken: set[str], tables: str) -> None:
