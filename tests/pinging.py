@@ -1,6 +1,7 @@
-"""A ping as a program of its own: `pinging.py ADDRESS [COUNT INTERVAL]`; prints how many came back.
+"""A ping as a program of its own: `pinging.py ADDRESS COUNT INTERVAL`; says how many came back.
 
-Echo requests (RFC 792, RFC 4443) are sent in a steady stream, and answers counted until one second after.
+Echo requests (RFC 792, RFC 4443) are sent in a steady stream, until there were COUNT of them or, where it is
+0, standard input is closed; answers are counted until one second after. Ends with 1 if any is missing.
 """
 
 from __future__ import annotations
@@ -13,37 +14,46 @@ import time
 
 
 def main() -> None:
+    """Ping as the arguments say."""
     address, count, interval = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     six = ":" in address
     family, protocol = (socket.AF_INET6, 58) if six else (socket.AF_INET, 1)
-    request, answer = (128, 129) if six else (8, 0)
     with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         raw.setblocking(False)
         _say("begun")
         seen: set[int] = set()
-        refused: dict[str, int] = {}
-        begin = time.monotonic()
-        number, over = 0, 0.0
-        while number < count or time.monotonic() < over:
-            due = begin + number * interval
-            now = time.monotonic()
-            if number < count and now >= due:
-                try:
-                    raw.sendto(_packet(request, number, six), (address, 0))
-                except OSError as error:
-                    refused[str(error)] = refused.get(str(error), 0) + 1
-                number += 1
-                over = time.monotonic() + 1
-                continue
-            wait = max(0.0, min(due - now, 0.1)) if number < count else 0.1
-            if select.select([raw], [], [], wait)[0]:
-                _receive(raw, answer, six, seen)
-            if number == count and len(seen) == count:
-                break
-    lost = [n for n in range(count) if n not in seen]
-    _say(f"{len(seen)} of {count} came back; lost: {lost[:20]}; refused: {refused}")
+        sent, refused = _stream(raw, address, count, interval, seen)
+        over = time.monotonic() + 1
+        while len(seen) < sent and time.monotonic() < over:
+            select.select([raw], [], [], 0.1)
+            _receive(raw, six, seen)
+    lost = [n for n in range(sent) if n not in seen]
+    _say(f"{len(seen)} of {sent} came back; lost: {lost[:20]}; refused: {refused}")
     sys.exit(bool(lost))
+
+
+def _stream(
+    raw: socket.socket, address: str, count: int, interval: float, seen: set[int]
+) -> tuple[int, set[str]]:
+    """Send until it is time to stop; return how many, and what the kernel said to those that it refused."""
+    six = ":" in address
+    begin, number, refused = time.monotonic(), 0, set()
+    until = [] if count else [sys.stdin]
+    while not count or number < count:
+        wait = begin + number * interval - time.monotonic()
+        if wait > 0:
+            ready = select.select([raw, *until], [], [], wait)[0]
+            _receive(raw, six, seen)
+            if sys.stdin in ready:
+                break
+            continue
+        try:
+            raw.sendto(_packet(128 if six else 8, number, six), (address, 0))
+        except OSError as error:
+            refused.add(str(error))
+        number += 1
+    return number, refused
 
 
 def _say(text: str) -> None:
@@ -60,14 +70,14 @@ def _packet(kind: int, number: int, six: bool) -> bytes:
     return struct.pack("!BBH", kind, 0, ~(total + (total >> 16)) & 0xFFFF) + body
 
 
-def _receive(raw: socket.socket, answer: int, six: bool, seen: set[int]) -> None:
+def _receive(raw: socket.socket, six: bool, seen: set[int]) -> None:
     while True:
         try:
             data = raw.recv(2048)
         except BlockingIOError:
             return
         data = data if six else data[(data[0] & 15) * 4 :]
-        if data[0] == answer and data[4:6] == b"\x7e\x57":
+        if data[0] == (129 if six else 0) and data[4:6] == b"\x7e\x57":
             seen.add(struct.unpack("!I", data[8:12])[0])
 
 
