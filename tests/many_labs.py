@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import taps
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from random_labs import Document, documents
@@ -52,7 +53,7 @@ def random_documents(count: int, seed: int) -> list[Document]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(documents())
+    @given(documents(taps=taps.OPEN))
     def collect(document: Document) -> None:
         found[json.dumps(document, sort_keys=True)] = document
 

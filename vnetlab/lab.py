@@ -14,14 +14,14 @@ A lab in a ``with`` ends with its block, and with the process, even one that is 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab import local
 from vnetlab.checks import checked_choice, checked_name, unknown_node
-from vnetlab.description import Description, decode, describe, hosts_file
-from vnetlab.errors import FeatureUnavailable, LabExists, LabNotFound, NodeNotFound, UserError
+from vnetlab.description import Description, decode, describe
+from vnetlab.errors import LabExists, LabNotFound, NodeNotFound, UserError
 from vnetlab.guarantees import Outcome, Verdict, VerdictKind
 from vnetlab.kernel.lock import alone, nobody_is_told
 from vnetlab.node import Node
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
-    from vnetlab.kernel.spaces import Spaces
     from vnetlab.plan import Plan
     from vnetlab.state import State
 
@@ -272,50 +271,15 @@ class Lab:
         told: Callable[[str], None] = nobody_is_told,
         force: bool = False,
     ) -> None:
+        from vnetlab.build import build
+
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
         with local.machine_alone(self.topology, told):
             self.topology = local.seen(self.topology, self.name)  # nothing is in its way any more
             local.refuse_hindered(self.topology, self.name, told, force=force)
-            self._build_alone(to_probe and not self.topology.local, keep)
-
-    def _build_alone(self, to_probe: bool, keep: bool) -> None:
-        from vnetlab.kernel import detect
-        from vnetlab.kernel.agent import Agent
-        from vnetlab.kernel.holder import Holder
-
-        # The process that tries the kernel's features imports what it needs while we compile.
-        with Agent(None, detect.PRELOAD) as scratch:
-            state = self._desired()
-            if absent := detect.missing(state, scratch):
-                raise FeatureUnavailable(absent)
-        with ExitStack() as undo:
-            holder = undo.enter_context(Holder.start(self.name))
-            if self.topology.local:
-                undo.callback(local.clear_alone, self.name)
-            undo.callback(holder.end)
-            # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
-            prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
-            with alone(holder, "vnetlab up") if keep else nullcontext():
-                with Agent(holder) as builder:
-                    self._apply(builder, state)
-                if keep:
-                    holder.keep(self.description.encode())
-            undo.pop_all()
+            holder, prober = build(self.name, self.topology, self._desired, to_probe=to_probe, keep=keep)
         self._holder, self._agent = holder, prober
-
-    def _apply(self, agent: Agent, state: State) -> None:
-        # Imported here, while the agent imports the same: half the time of a small lab is imports.
-        from vnetlab import plan
-        from vnetlab.kernel.apply import apply
-        from vnetlab.kernel.ready import wait_ready
-
-        if self.topology.local:
-            local.make(agent, self.topology, state, self.name)
-            return
-        agent.call(apply, plan.build(state))
-        agent.call(wait_ready, state)
-        agent.call(_write_hosts, hosts_file(self.topology))
 
     def _desired(self) -> State:
         from vnetlab.compile import compile_topology
@@ -350,7 +314,3 @@ class Lab:
 
 def _load(path: str | PathLike[str]) -> Topology:
     return Topology.load(Path(path))
-
-
-def _write_hosts(spaces: Spaces, text: str) -> None:
-    spaces.write_hosts(text)

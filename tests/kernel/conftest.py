@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 MACHINE: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 
 
+def pytest_configure() -> None:
+    """Find `nft` and `ip` where distributions keep them out of the PATH of ordinary users."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.iter_markers("spread")) and item.path.parent == Path(__file__).parent:
@@ -80,11 +85,11 @@ def holder(lab_name: str) -> Iterator[Holder]:
 @pytest.fixture(scope="session")
 def ordinary_user() -> list[str]:
     """Return the start of an argv that runs Python, with its packages, as an ordinary user."""
+    path = os.pathsep.join(entry for entry in sys.path if entry)
     if os.geteuid():
-        return [sys.executable]
+        return ["env", f"PYTHONPATH={path}", sys.executable]
     user = next((u for u in pwd.getpwall() if 1000 <= u.pw_uid < 60000), pwd.getpwnam("nobody"))
     drop = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "env"]
-    path = os.pathsep.join(entry for entry in sys.path if entry)
     drop += [f"PYTHONPATH={path}", "PYTHONDONTWRITEBYTECODE=1"]
     for python in (sys.executable, "/usr/bin/python3"):
         tried = subprocess.run([*drop, python, "-c", "import pyroute2, vnetlab"], check=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sabotage as s
+import taps
 
-from vnetlab import Lab, Topology
+from vnetlab import Lab
 from vnetlab.compile import compile_topology
 from vnetlab.guarantees import Outcome, VerdictKind
 from vnetlab.report.paragraph import paragraph
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
 
 pytestmark = pytest.mark.kernel
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 DELIVERED, REJECTED, SILENT = Outcome.DELIVERED, Outcome.REJECTED, Outcome.SILENT
 
 
@@ -40,7 +39,7 @@ def answers(verdict: Verdict) -> tuple[Outcome | None, ...]:
 
 
 def test_a_lab_as_the_file_makes_it_has_four_equal_answers(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         verdicts = lab.probe()
     assert {v.kind for v in verdicts} == {VerdictKind.HOLDS}
     assert all(len(set(answers(v))) == 1 for v in verdicts)
@@ -48,7 +47,7 @@ def test_a_lab_as_the_file_makes_it_has_four_equal_answers(lab_name: str) -> Non
 
 
 def test_a_rule_deleted_by_hand_is_named(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         comment = delete_rule(lab, "hv1", "forward", "home: VM to the LAN and beyond")
         verdicts = [
             v for v in lab.probe() if v.guarantee.id == "nat.outbound" and v.guarantee.source == "web"
@@ -65,7 +64,7 @@ def test_a_rule_deleted_by_hand_is_named(lab_name: str) -> None:
 
 
 def test_what_the_model_cannot_know_is_inconclusive(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         nft(lab, "hv1", "insert rule inet vnetlab forward limit rate over 1000000/second drop")
         verdicts = [v for v in lab.probe() if v.guarantee.id == "nat.outbound"]
     doubtful = [v for v in verdicts if v.kind is VerdictKind.INCONCLUSIVE]
@@ -79,7 +78,7 @@ def test_what_the_model_cannot_know_is_inconclusive(lab_name: str) -> None:
 
 def test_packets_alone_differ_where_no_state_has_the_cause(lab_name: str) -> None:
     """A budget of ICMP errors is beyond what is read back: the model sees the same lab as before."""
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         for setting in ("icmp_ratelimit", "icmp/ratelimit"):
             family = "ipv6" if "/" in setting else "ipv4"
             command = f"echo 100000000 > /proc/sys/net/{family}/{setting}"
@@ -93,7 +92,7 @@ def test_packets_alone_differ_where_no_state_has_the_cause(lab_name: str) -> Non
 
 
 def test_a_lab_built_otherwise_is_present_and_observed_alike(lab_name: str) -> None:
-    topology = Topology.load(TOPOLOGIES / "nat.yaml")
+    topology = taps.delivered("nat.yaml")
     sabotaged = s.reworded(compile_topology(topology), "hv1", "srcnat", 'oifname "eth0"', 'oifname "eth1"')
     with Lab(topology, lab_name, state=sabotaged) as lab:
         verdicts = [v for v in lab.probe() if v.kind is VerdictKind.BROKEN]
@@ -102,7 +101,7 @@ def test_a_lab_built_otherwise_is_present_and_observed_alike(lab_name: str) -> N
 
 
 def test_an_expectation_has_four_answers_too(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         verdict = lab.expect("web", "peer", protocol="tcp", port=443)
         assert answers(verdict) == (DELIVERED,) * 4
         delete_rule(lab, "hv1", "forward", "home: VM to the LAN and beyond")
@@ -115,7 +114,7 @@ def space_names(spaces: Spaces, _: None) -> tuple[str, ...]:
 
 
 def test_an_examination_that_is_broken_off_leaves_no_answer_for_the_next(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "isolated.yaml", lab_name) as lab:
+    with Lab(taps.delivered("isolated.yaml"), lab_name) as lab:
         agent = lab._running_agent()
         with pytest.raises(ZeroDivisionError), agent.running(space_names, None):
             raise ZeroDivisionError

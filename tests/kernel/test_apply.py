@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import taps
 
 from vnetlab import plan
 from vnetlab.errors import KernelError, LabLost
@@ -298,6 +299,7 @@ def test_not_ready_names_who(agent: Agent) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="no /dev/net/tun")
+@taps.needed
 def test_a_tap_stays_and_is_not_waited_for(agent: Agent) -> None:
     try:
         Path("/dev/net/tun").open("rb+", buffering=0).close()

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
+pytestmark = [pytest.mark.kernel, pytest.mark.ordinary]
 ROOT = Path(__file__).parents[2]
 VNETLAB = [sys.executable, "-m", "vnetlab"]
 # A user namespace whose one user is not root has no capabilities, whoever made it.
@@ -343,6 +344,24 @@ def test_a_missing_feature_is_named_before_anything_is_made(small: Path) -> None
     assert done.returncode == 3, done.stderr
     assert "/dev/net/tun" in done.stderr
     assert not [name for name in names_of_labs() if name.startswith("c-small")]
+
+
+def test_an_ordinary_user_has_taps_or_hears_why_not(ordinary_user: list[str], lab_name: str) -> None:
+    file = Path("/tmp") / f"{lab_name}.yaml"
+    file.write_text(SMALL.replace("web: home", "web: {networks: [home], backend: tap}"))
+    opening = [*ordinary_user, "-c", "open('/dev/net/tun', 'r+b', 0)"]
+    refused = subprocess.run(opening, capture_output=True, check=False).returncode
+    argv = [*ordinary_user, "-m", "vnetlab", "test", str(file)]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    finally:
+        file.unlink()
+    if refused:
+        assert (done.returncode, done.stdout) == (3, ""), done.stderr
+        assert done.stderr.startswith("vnetlab: tap devices: /dev/net/tun: ")
+        assert "`backend: tap`" in done.stderr
+    else:
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def socket_of(lab: str) -> bool:

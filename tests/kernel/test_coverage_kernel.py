@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import taps
 
-from vnetlab import Lab, Topology
+from vnetlab import Lab
 from vnetlab.guarantees import VerdictKind
 
 if TYPE_CHECKING:
     from vnetlab.examine import Findings
 
 pytestmark = pytest.mark.kernel
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-FILES = sorted(p.name for p in TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".graphml"))
+FILES = sorted(p.name for p in taps.TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".graphml"))
 
 
 @cache
 def examined(file: str, pairs: str, name: str) -> Findings:
-    with Lab(Topology.load(TOPOLOGIES / file), name) as lab:
+    with Lab(taps.delivered(file), name) as lab:
         return lab.examine(pairs)
 
 
@@ -55,7 +54,7 @@ def test_a_cover_exercises_as_much_with_far_fewer(file: str, lab_name: str) -> N
 
 
 def test_a_rule_that_nothing_meets_is_named_without_an_excuse(lab_name: str) -> None:
-    with Lab(TOPOLOGIES / "nat.yaml", lab_name) as lab:
+    with Lab(taps.delivered("nat.yaml"), lab_name) as lab:
         rule = "insert rule inet vnetlab forward ip saddr 10.40.0.77 tcp dport 23 counter drop"
         done = lab["hv1"].run(["nft", *rule.split()])
         assert done.returncode == 0, done.stderr

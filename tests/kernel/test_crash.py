@@ -17,7 +17,7 @@ from faults import ENOMEM, EPERM, Fault, inject
 from machine import PATIENCE, left_behind, state_of_machine
 from test_converge import sorted_state
 
-from vnetlab import plan
+from vnetlab import build, plan
 from vnetlab.compile import compile_topology
 from vnetlab.errors import KernelError, LabLost
 from vnetlab.kernel.agent import Agent
@@ -293,26 +293,26 @@ def test_the_death_of_the_holder_leaves_nothing(
             return
 
 
-class Faulty(Lab):
-    """A lab whose making meets a fault."""
+def meeting_a_fault(making: Callable[..., None], fault: Fault) -> Callable[..., None]:
+    """Return the making of a lab that meets a fault."""
 
-    fault = Fault(0, False)
+    def make(agent: Agent, *told: object) -> None:
+        agent.call(inject, fault)
+        making(agent, *told)
 
-    def _apply(self, agent: Agent, state: State) -> None:
-        agent.call(inject, self.fault)
-        super()._apply(agent, state)
+    return make
 
 
 def test_a_fault_in_the_making_of_a_lab_leaves_nothing(
     lab_name: str, monkeypatch: pytest.MonkeyPatch, report: Callable[[str, int], None]
 ) -> None:
     monkeypatch.setattr("vnetlab.kernel.detect.missing", lambda state, scratch: scratch.close() or ())
-    topology = Topology.parse(TINY, "tiny.yaml")
+    topology, making = Topology.parse(TINY, "tiny.yaml"), build.apply_all
     machine = state_of_machine()
     for number in count(1):
         for fault in (Fault(number, False, ENOMEM), Fault(number, True, EPERM)):
-            lab = Faulty(topology, lab_name, state=state_of(TINY))
-            lab.fault = fault
+            monkeypatch.setattr(build, "apply_all", meeting_a_fault(making, fault))
+            lab = Lab(topology, lab_name, state=state_of(TINY))
             try:
                 lab.up()
             except KernelError:

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import taps
 
 from vnetlab.report.pages import Page, pages
 
@@ -53,10 +54,13 @@ def commands(block: Block) -> Iterator[str]:
 def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """Return a directory as a reader has it, and an environment with `vnetlab` on the PATH."""
     shutil.copytree(ROOT / "topologies", tmp_path / "topologies")
+    for file in (tmp_path / "topologies").iterdir():
+        file.write_text(taps.as_possible(file.read_text()))
     tools = tmp_path / ".tools"
     tools.mkdir()
-    (tools / "vnetlab").write_text(f'#!/bin/sh\nexec {sys.executable} -m vnetlab "$@"\n')
-    (tools / "vnetlab").chmod(0o755)
+    for name in ("vnetlab", "pytest"):
+        (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n')
+        (tools / name).chmod(0o755)
     path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     if not any(plugin.name == "vnetlab" for plugin in entry_points(group="pytest11")):
@@ -64,6 +68,8 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, environment
 
 
+@pytest.mark.ordinary
+@pytest.mark.spread
 @pytest.mark.parametrize(
     "document",
     [document for document in DOCUMENTS if any(b.language == "console" for b in blocks(document))],
@@ -84,6 +90,7 @@ def test_commands_do_what_the_text_says(document: Path, reader: tuple[Path, dict
     assert "Traceback" not in done.stderr
 
 
+@taps.needed
 def test_the_demo_of_the_readme() -> None:
     """The other command that the README gives, `scripts/test`, is what runs this test."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

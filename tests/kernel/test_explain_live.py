@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import taps
 from sabotage import without_rules
 
 from vnetlab import Lab, Topology
@@ -57,6 +58,12 @@ machines:
   peer: lan
   other: {segment: lan, routes: none}
 """
+HERE = taps.as_possible(FIVE)
+
+
+def with_its_needs(case: Path) -> object:
+    needs = [taps.needed] if taps.has_taps((case / "topology.yaml").read_text()) else []
+    return pytest.param(case, id=case.name, marks=needs)
 
 
 def words_of(case: Path) -> Words:
@@ -77,7 +84,7 @@ def present(lab: Lab) -> State:
 
 @pytest.fixture
 def five(lab_name: str) -> Iterator[Lab]:
-    with Lab(Topology.parse(FIVE), lab_name) as lab:
+    with Lab(Topology.parse(HERE), lab_name) as lab:
         yield lab
 
 
@@ -85,7 +92,7 @@ def five(lab_name: str) -> Iterator[Lab]:
 def kept(lab_name: str, tmp_path: Path) -> Iterator[str]:
     """Return the name of a lab that other processes find."""
     file = tmp_path / "five.yaml"
-    file.write_text(FIVE)
+    file.write_text(HERE)
     lab = Lab(file, lab_name)
     lab.up()
     yield lab_name
@@ -98,7 +105,7 @@ def vnetlab(*arguments: str, prefix: list[str] | None = None) -> subprocess.Comp
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=environment)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("case", [with_its_needs(case) for case in CASES])
 def test_what_is_explained_of_a_file_happens_in_its_lab(case: Path, lab_name: str) -> None:
     with Lab(case / "topology.yaml", lab_name) as lab:
         explanation = lab.explain(words_of(case))
@@ -234,6 +241,7 @@ def test_what_switches_forgot_is_no_difference(five: Lab) -> None:
     assert five.explain(Words("desk", "peer")).differences == ()
 
 
+@taps.needed
 def test_a_tap_in_use_is_said(five: Lab) -> None:
     with Agent(five._running()) as agent:
         assert agent.call(take_tap, "safe2")
@@ -315,7 +323,7 @@ def ruleset(lab: Lab) -> str:
 
 
 def test_an_ordinary_user_may_ask(ordinary_user: list[str], lab_name: str, tmp_path: Path) -> None:
-    text = FIVE.replace("{networks: [vault], backend: tap}", "vault")  # /dev/net/tun may be root's
+    text = taps.without(FIVE)  # /dev/net/tun may be root's
     tmp_path.chmod(0o755)
     file = Path("/tmp") / f"{lab_name}.yaml"
     file.write_text(text)

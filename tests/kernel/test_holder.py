@@ -32,7 +32,7 @@ from vnetlab.kernel.holder import Holder, labs
 if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.ordinary]
 WITHIN = 3.0
 
 

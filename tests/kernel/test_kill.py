@@ -11,10 +11,23 @@ import uuid
 from pathlib import Path
 
 import pytest
+import taps
 from machine import MARK, left_behind, marked, state_of_machine
 
 FIVE_MODES = Path(__file__).parents[2] / "topologies" / "five-modes.yaml"
-MOMENTS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2, 1.5)  # of the two seconds that a test takes
+MOMENTS: tuple[float, ...] = (
+    0.05,
+    0.2,
+    0.35,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.2,
+    1.5,
+)  # of the two seconds that a test takes
+if os.geteuid():  # the kernel that ends a lab is the same for all
+    MOMENTS = MOMENTS[1::3]
 SEEN = 0.0
 """As soon as the victim is there, which on a busy machine may be later than all of the moments."""
 VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "agent_main"}
@@ -39,12 +52,16 @@ def _kill(mark: str, sign: str) -> int:
 
 
 @pytest.mark.kernel
+@pytest.mark.ordinary
+@pytest.mark.spread
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_nothing_is_left(victim: str) -> None:
+def test_nothing_is_left(victim: str, tmp_path: Path) -> None:
     killed = 0
+    file = tmp_path / FIVE_MODES.name
+    file.write_text(taps.as_possible(FIVE_MODES.read_text()))
     for moment in (*MOMENTS, SEEN):
         before, mark = state_of_machine(), uuid.uuid4().hex
-        argv = [sys.executable, "-m", "vnetlab", "test", str(FIVE_MODES)]
+        argv = [sys.executable, "-m", "vnetlab", "test", str(file)]
         process = subprocess.Popen(
             argv,
             stdout=subprocess.DEVNULL,

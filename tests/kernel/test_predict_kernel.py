@@ -5,12 +5,12 @@ What the lab is by then is read back; the model of that is asked, and packets ar
 
 from __future__ import annotations
 
-import os
 import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import taps
 from judged import probe
 
 from vnetlab import names, plan
@@ -205,7 +205,7 @@ CHANGES = {
 
 @cache
 def topology() -> Topology:
-    backend = "tap" if os.access("/dev/net/tun", os.R_OK | os.W_OK) else "namespace"
+    backend = "tap" if taps.OPEN else "namespace"
     return Topology.parse(LAB.replace("TAP", backend), "X-lab.yaml")
 
 

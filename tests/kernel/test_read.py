@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import taps
 
 from vnetlab import names, plan
 from vnetlab.compile import compile_topology
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-FILES = sorted(p for p in TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".graphml"))
+FILES = sorted(p for p in taps.TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".graphml"))
 TWO_HUBS = """
 name: X-hubs
 segments: {lan: {subnets: [192.0.2.0/24]}}
@@ -92,7 +92,7 @@ def run_in(spaces: Spaces, job: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_what_is_present_is_what_was_desired(file: Path) -> None:
-    topology = Topology.load(file)
+    topology = taps.delivered(file.name)
     desired = compile_topology(topology)
     for agent in up(desired):
         present = agent.call(read, nodes_of(desired))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sabotage as s
+import taps
 from machine import left_behind
 
 from vnetlab import Lab, Topology
@@ -24,7 +24,6 @@ from vnetlab.state import NftChain, NftRule, NftTable, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 BRIDGE_NETFILTER = "net/bridge/bridge-nf-call-iptables"
 
 
@@ -323,7 +322,7 @@ TRAPS = (
 
 
 def _probe(file: str, change: Callable[[State], State] | None = None) -> tuple[Verdict, ...]:
-    topology = Topology.load(TOPOLOGIES / file)
+    topology = taps.delivered(file)
     state = compile_topology(topology)
     with Lab(topology, f"trap.{os.getpid()}", state=change(state) if change else state) as lab:
         return lab.probe()
@@ -363,7 +362,7 @@ def test_trap_9_the_answers_have_no_way_back() -> None:
 
 @pytest.mark.kernel
 def test_trap_14_the_host_of_a_bridge_does_not_forward() -> None:
-    with Lab(TOPOLOGIES / "bridge.yaml", f"trap.{os.getpid()}") as lab:
+    with Lab(taps.delivered("bridge.yaml"), f"trap.{os.getpid()}") as lab:
         settings = lab["hv1"].run(
             ["cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"]
         )
@@ -373,7 +372,7 @@ def test_trap_14_the_host_of_a_bridge_does_not_forward() -> None:
 @pytest.mark.kernel
 def test_trap_15_a_port_in_the_listening_state_is_reported_broken() -> None:
     """A bridge with the spanning tree protocol eats what it gets until the forward delay is over."""
-    topology = Topology.load(TOPOLOGIES / "bridge.yaml")
+    topology = taps.delivered("bridge.yaml")
     switch = s.bridge_of(compile_topology(topology), "hv1", "hv1.eth0.switch")
     with Lab(topology, f"trap.{os.getpid()}") as lab:
         for settings in (["stp_state", "1", "forward_delay", "3000"],):
@@ -396,9 +395,9 @@ hosts:
 @pytest.mark.kernel
 def test_trap_17_down_removes_its_own_lab_and_no_other(session_mark: str) -> None:
     bystander = f"trap.{os.getpid()}.bystander"
-    with Lab(TOPOLOGIES / "isolated.yaml", bystander) as other:
+    with Lab(taps.delivered("isolated.yaml"), bystander) as other:
         before = left_behind(session_mark, patience=0)
-        with Lab(TOPOLOGIES / "nat.yaml", f"trap.{os.getpid()}"):
+        with Lab(taps.delivered("nat.yaml"), f"trap.{os.getpid()}"):
             assert len(left_behind(session_mark, patience=0)) > len(before), "the check sees a lab that is up"
         after = {line.split()[0] for line in left_behind(session_mark, patience=0)}
         assert {line.split()[0] for line in before} <= after

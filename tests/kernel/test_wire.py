@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import permutations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import taps
 from judged import probe
 
 from vnetlab import names, plan
@@ -54,19 +54,9 @@ machines: {{peer: lan}}
 """
 
 
-@pytest.fixture(params=["namespace", "tap"])
+@pytest.fixture(params=["namespace", pytest.param("tap", marks=taps.needed)])
 def topology(request: pytest.FixtureRequest) -> Topology:
-    if request.param == "tap" and not _may_open_taps():
-        pytest.skip("/dev/net/tun cannot be opened here")
     return Topology.parse(PAIR.format(backend=request.param), "P-pair.yaml")
-
-
-def _may_open_taps() -> bool:
-    try:
-        Path("/dev/net/tun").open("r+b", buffering=0).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -213,9 +203,8 @@ def occupy(spaces: Spaces, job: tuple[str, int]) -> None:
 OCCUPANTS: list[socket.socket] = []
 
 
+@taps.needed
 def test_a_tap_that_has_a_guest_is_unavailable() -> None:
-    if not _may_open_taps():
-        pytest.skip("/dev/net/tun cannot be opened here")
     topology = Topology.parse(PAIR.format(backend="tap"), "P-busy.yaml")
     for agent in up(topology):
         agent.call(hold_tap, names.port("b", "eth0"))

@@ -126,7 +126,8 @@ def _without_namespaces(wanted: Needs) -> Iterator[Absent]:
 def _absent_tun(error: OSError) -> Absent:
     evidence = f"{tap.DEVICE}: {error.strerror}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Absent("tap devices", evidence, f"run as root, or `chmod 0666 {tap.DEVICE}`")
+        remedy = f"run as root, `chmod 0666 {tap.DEVICE}` as root, or leave `backend: tap` out"
+        return Absent("tap devices", evidence, remedy)
     if error.errno == errno.ENOENT:
         remedy = "`modprobe tun`; in a container, start it with `--device /dev/net/tun`"
         return Absent("tap devices", evidence, remedy)

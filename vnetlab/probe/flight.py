@@ -84,8 +84,8 @@ class Station:
     points: tuple[Point, ...]
     asked: tuple[bytes, ...] = ()
     """Addresses that shots resolve here; requests for any others are no business of the flight."""
-    groups: tuple[bytes, ...] = ()
-    """Multicast groups that it has to join to be told of them (hosts only)."""
+    groups: tuple[tuple[str, bytes], ...] = ()
+    """Devices and the multicast groups to join by each, to be told of them (hosts only)."""
     exits: tuple[Exit, ...] = ()
     """Where a guest may send to: its own subnets and routes."""
     neighbours: tuple[tuple[str, bytes, bytes], ...] = ()

@@ -20,7 +20,7 @@ from vnetlab.probe.posts import DONTWAIT, HEADERS, FilteredCapture, Notes, Reade
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vnetlab.probe.flight import Shot, Sighting, Station
     from vnetlab.probe.reading import Reader
@@ -63,7 +63,7 @@ class HostPost:
             for point in station.points:
                 device = socket.if_nametoindex(point.device)
                 self._labels[device] = point.labels[0]
-                for member in _members(station.groups, device):
+                for member in _members([g for name, g in station.groups if name == point.device], device):
                     stack.enter_context(member)
             self._sender = RawSender((s, self._devices.get(s.nic, "")) for s in routed)
             stack.callback(self._sender.close)
@@ -165,7 +165,7 @@ def _receiver6(protocol: int) -> socket.socket:
     return sock
 
 
-def _members(groups: tuple[bytes, ...], device: int) -> Iterator[socket.socket]:
+def _members(groups: Iterable[bytes], device: int) -> Iterator[socket.socket]:
     """Yield sockets that keep a device in the groups (`ip_mreqn` of ip(7), `ipv6_mreq` of
     ipv6(7)).
     """

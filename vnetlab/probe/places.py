@@ -87,8 +87,22 @@ class Places:
         space = vm.host if vm else names.segment_namespace(nic.lan.name)
         return space, names.port(node, nic.name)
 
+    def heard_by(self, node: str, sender: str, nic: str) -> tuple[str, ...]:
+        """Return a host's devices on the links that a sender is on, by that NIC or any; none of others.
+
+        A group is joined there only: joining says so to the link (IGMP, RFC 3376), and where the host has no
+        part in a network, it is not the probe that is to speak for it.
+        """
+        host = self._topology.hosts.get(node)
+        if host is None:
+            return ()
+        links = {n.lan for n in self._nics[sender] if nic in ("", n.name)}
+        by_nic = (names.host_device(host, own) for own in host.nics.values() if own.lan in links)
+        by_network = (names.network_bridge(host, n) for n in host.networks.values() if n.lan in links)
+        return tuple(dict.fromkeys((*by_nic, *by_network)))
+
     def station(
-        self, node: str, asked: Iterable[bytes], groups: Iterable[bytes], *, captures: bool
+        self, node: str, asked: Iterable[bytes], groups: Iterable[tuple[str, bytes]], *, captures: bool
     ) -> Station:
         """Return the node's station; ``captures`` matters for hosts only."""
         found = self._topology.node(node)

@@ -109,7 +109,7 @@ def _stations(
     controls: tuple[Control, ...],
 ) -> tuple[Station, ...]:
     asked: defaultdict[str, set[bytes]] = defaultdict(set)
-    groups: defaultdict[str, set[bytes]] = defaultdict(set)
+    groups: defaultdict[str, set[tuple[str, bytes]]] = defaultdict(set)
     captures = {shot.station for shot in shots if shot.mac}
     nodes: dict[str, None] = {}
     for guarantee in guarantees:
@@ -118,7 +118,8 @@ def _stations(
         if guarantee.flow.protocol is Protocol.RESOLUTION:
             asked[guarantee.destination].add(address.packed)
         elif address.is_multicast:
-            groups[guarantee.destination].add(address.packed)
+            devices = places.heard_by(guarantee.destination, guarantee.source, guarantee.flow.out_nic)
+            groups[guarantee.destination].update((device, address.packed) for device in devices)
         if guarantee.seen and guarantee.seen.source_mac:
             captures.add(guarantee.destination)
     stations = tuple(
