@@ -144,7 +144,7 @@ def with_outside(topology: Topology) -> Topology:
         addresses = tuple(_free(topology, segment))
         if addresses:
             name = OUTSIDE if len(topology.segments) == 1 else f"{OUTSIDE}-{number}"
-            nic = Nic("eth0", Lan(segment.name), names.port_mac(name, "eth0"), addresses, segment.mtu)
+            nic = Nic("eth0", Lan(segment.name), names.port_mac(name, "itself"), addresses, segment.mtu)
             machines[name] = Machine(name, (nic,))
     whole = replace(topology, machines=machines)
     routing = Routing(whole)

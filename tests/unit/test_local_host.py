@@ -1,4 +1,4 @@
-"""A host that is this very machine: what is read of it, what is made of it, and the journal. Without a kernel."""
+"""A host that is this very machine: what is read of it and made of it, and the journal. Without a kernel."""
 
 from __future__ import annotations
 
