@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    name: str, topology: Topology, desired: Callable[[], State], *, to_probe: bool, keep: bool
+    name: str, topology: Topology, desired: Callable[[], State], *, keep: bool
 ) -> tuple[Holder, Agent | None]:
     """Build a lab; return its holder, and where it is to be probed, the agent for that.
 
@@ -41,7 +41,7 @@ def build(
             undo.callback(local.clear_alone, name)
         undo.callback(holder.end)
         # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
-        prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe and not topology.local else None
+        prober = undo.enter_context(Agent(holder, PRELOAD)) if not (keep or topology.local) else None
         with alone(holder, "vnetlab up") if keep else nullcontext():
             with Agent(holder) as builder:
                 if topology.local:

@@ -99,8 +99,8 @@ def keep_running(
 
 def _unchangeable(name: str) -> UserError:
     return UserError(
-        f"lab {name} is up on this very machine and is not what its file says; there it is not changed while "
-        f"it is up: `vnetlab down {name}`, then `vnetlab up`"
+        f"lab {name} is up and not what this file says, and a lab on this very machine (`backend: local`) is "
+        f"not changed while it is up: `vnetlab down {name}`, then `vnetlab up`"
     )
 
 

@@ -87,7 +87,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if not self._attached:
-            self._build(to_probe=True)
+            self._build()
         return self
 
     def __exit__(
@@ -116,7 +116,7 @@ class Lab:
                 found = self._converge(told or nobody_is_told)
             except LabNotFound:
                 with suppress(LabExists):  # somebody else was faster
-                    self._build(keep=True, told=told or nobody_is_told, force=force)
+                    self._build(told or nobody_is_told, keep=True, force=force)
                     return None
             else:
                 if found is not None:
@@ -264,22 +264,14 @@ class Lab:
         return way(self._running_agent(), self.topology, compiled, guarantees)
 
     def _build(
-        self,
-        *,
-        to_probe: bool = False,
-        keep: bool = False,
-        told: Callable[[str], None] = nobody_is_told,
-        force: bool = False,
+        self, told: Callable[[str], None] = nobody_is_told, *, keep: bool = False, force: bool = False
     ) -> None:
         from vnetlab.build import build
 
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
-        with local.machine_alone(self.topology, told):
-            self.topology = local.seen(self.topology, self.name)  # nothing is in its way any more
-            local.refuse_hindered(self.topology, self.name, told, force=force)
-            holder, prober = build(self.name, self.topology, self._desired, to_probe=to_probe, keep=keep)
-        self._holder, self._agent = holder, prober
+        with local.ready(self.topology, self.name, told, force=force) as self.topology:
+            self._holder, self._agent = build(self.name, self.topology, self._desired, keep=keep)
 
     def _desired(self) -> State:
         from vnetlab.compile import compile_topology

@@ -108,20 +108,25 @@ def refuse_traffic(topology: Topology) -> None:
 
 
 @contextmanager
-def machine_alone(topology: Topology, told: Callable[[str], None] = nobody_is_told) -> Iterator[None]:
-    """Have this very machine to oneself, tidied up, where a host of the topology is that.
+def ready(
+    topology: Topology, lab: str, told: Callable[[str], None] = nobody_is_told, *, force: bool = False
+) -> Iterator[Topology]:
+    """Have this very machine to oneself, tidied up, where a host of the topology is that; yield it as seen.
 
-    Raises FeatureUnavailable without the privileges, KernelError where a dead lab cannot be undone.
+    Raises FeatureUnavailable without the privileges, KernelError where a dead lab cannot be undone, and
+    Interference where the machine's own rules would break a promise, but with ``force``.
     """
     if topology.local is None:
-        yield
+        yield topology
         return
     _check_privileges()
     from vnetlab.kernel.local import journal
 
     with journal.alone(told):
         _recover(told)
-        yield
+        found = seen(topology, lab)  # nothing is in its way any more
+        _refuse_hindered(found, lab, told, force=force)
+        yield found
 
 
 def hindered(topology: Topology, lab: str) -> tuple[Hindrance, ...]:
@@ -137,10 +142,8 @@ def hindered(topology: Topology, lab: str) -> tuple[Hindrance, ...]:
     return hindrances(topology, lab, foreign_tables(), bridge_settings())
 
 
-def refuse_hindered(topology: Topology, lab: str, told: Callable[[str], None], *, force: bool) -> None:
+def _refuse_hindered(topology: Topology, lab: str, told: Callable[[str], None], *, force: bool) -> None:
     """Raise Interference where the machine's own rules are in the way; say so only with ``force``."""
-    if topology.local is None:
-        return
     from vnetlab.interference import REMEDY
     from vnetlab.kernel.local.foreign import legacy_tables
 
@@ -225,7 +228,7 @@ def left_behind() -> tuple[tuple[str, Path], ...]:
         said = journal.records(path)
         lab = said[0].name if said else path.stem.partition(".")[2]
         try:
-            control.connect(os.geteuid(), lab).close()
+            control.connect(path.stat().st_uid, lab).close()
         except OSError:
             found.append((lab, path))
             continue

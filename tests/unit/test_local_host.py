@@ -64,7 +64,7 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     with Journal(path) as journal:
         journal.write(SETTING)
     assert records(path) == (LINK, SETTING)
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("length", range(1, 40, 7))

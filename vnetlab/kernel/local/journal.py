@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import socket
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -57,8 +58,8 @@ class Journal:
         """Open the journal, made where it is not there; raises KernelError."""
         self._path = path
         try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            path.parent.mkdir(mode=0o755, exist_ok=True)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             _mend(path)
             _synchronise(path.parent)
         except OSError as error:
@@ -101,12 +102,9 @@ def head(lab: str, facts: str) -> Record:
 
 def journals() -> tuple[Path, ...]:
     """Return the journals of this namespace, and those of uptimes that have ended; by name."""
-    own = f"{cookie():x}."
-    return tuple(
-        path
-        for path in sorted(FOLDER.glob(f"*{ENDING}"))
-        if path.name.startswith(own) or is_over(records(path))
-    )
+    found = sorted(FOLDER.glob(f"*{ENDING}"))
+    own = f"{cookie():x}." if found else ""
+    return tuple(path for path in found if path.name.startswith(own) or is_over(records(path)))
 
 
 def is_over(found: tuple[Record, ...]) -> bool:
@@ -146,7 +144,7 @@ def forget(path: Path) -> None:
 def alone(told: Callable[[str], None]) -> Iterator[None]:
     """Keep other labs from changing this machine meanwhile. Raises KernelError."""
     try:
-        FOLDER.mkdir(mode=0o700, exist_ok=True)
+        FOLDER.mkdir(mode=0o755, exist_ok=True)
         descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise KernelError(f"{_LOCK}: {error.strerror}") from error
@@ -163,8 +161,11 @@ def alone(told: Callable[[str], None]) -> Iterator[None]:
 
 def cookie() -> int:
     """Return the number that the kernel gave this namespace, never again in this uptime (socket(7))."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
-        return int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+            return int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+    except OSError:  # before Linux 5.14; this number may be given again, but hardly to one with vnetlab in it
+        return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def _now() -> str:
