@@ -126,6 +126,7 @@ def ready(
         _recover(told)
         found = seen(topology, lab)  # nothing is in its way any more
         _refuse_hindered(found, lab, told, force=force)
+        _tell_leases(found, told)
         yield found
 
 
@@ -157,6 +158,20 @@ def _refuse_hindered(topology: Topology, lab: str, told: Callable[[str], None], 
         raise Interference(f"{text}\n{REMEDY}; or make the lab as it is with `--force`")
     for line in text.splitlines():
         told(line)
+
+
+def _tell_leases(topology: Topology, told: Callable[[str], None]) -> None:
+    """Say which addresses somebody has to renew, since their NIC becomes a port."""
+    from vnetlab.kernel.local import carriage, move
+
+    assert topology.local is not None
+    for nic in uplinks(topology.local).values():
+        for address in move.look(nic.name)[1].addresses:
+            if carriage.is_ipv4(address) and not carriage.is_lasting(address):
+                told(
+                    f"an address of {nic.name} has a lifetime: whoever renews it (a DHCP client) does so "
+                    f"on {nic.name}, which is a port of a bridge until the lab is down"
+                )
 
 
 def make(agent: Agent, topology: Topology, state: State, lab: str) -> None:

@@ -203,6 +203,39 @@ def test_a_nic_becomes_a_port_and_back_without_a_packet_lost(machine: Machine, t
     assert machine.state() == before
 
 
+def test_leases_go_along_and_are_told_of(machine: Machine, tmp_path: Path) -> None:
+    lease = ("192.0.2.12/24", "dev", "eth0", "valid_lft", "5000", "preferred_lft", "4000")
+    machine("ip", "address", "add", *lease)
+    assert "has a lifetime" in done(machine.vnetlab("up", written(tmp_path, BRIDGED)))
+    assert lifetime(machine, "192.0.2.12") in range(4800, 5001)
+    done(machine.vnetlab("down"))
+    assert lifetime(machine, "192.0.2.12") in range(4800, 5001)
+
+
+def lifetime(machine: Machine, address: str) -> int:
+    found = json.loads(machine("ip", "-4", "-j", "address"))
+    return int(
+        next(info["valid_life_time"] for d in found for info in d["addr_info"] if info["local"] == address)
+    )
+
+
+def test_a_bridge_that_somebody_removed_is_no_loss(machine: Machine, tmp_path: Path) -> None:
+    """What it carried is in the journal too; and what came to it since goes along."""
+    file = written(tmp_path, BRIDGED)
+    before = machine.state()
+    done(machine.vnetlab("up", file))
+    switch = re.findall(r"(vlu\w+):", machine("ip", "link"))[0]
+    machine("ip", "route", "add", "198.18.0.0/24", "via", "192.0.2.1", "dev", switch)
+    done(machine.vnetlab("down"))
+    machine("ip", "route", "del", "198.18.0.0/24", "via", "192.0.2.1", "dev", "eth0")
+    assert machine.state() == before
+    done(machine.vnetlab("up", file))
+    machine("ip", "link", "delete", switch)
+    assert "is a port of no bridge" in " ".join(machine.vnetlab("status", "--drift").stdout.split())
+    done(machine.vnetlab("down"))
+    assert machine.state() == before
+
+
 FAULTS = str(PACKAGES / "tests/local_faults.py")
 
 

@@ -135,7 +135,7 @@ def has_gateway(body: bytes) -> bool:
     return _RTA_GATEWAY in parts or _RTA_VIA in parts
 
 
-def lasting(body: bytes) -> bool:
+def is_lasting(body: bytes) -> bool:
     """Tell whether an address has no lifetime, so that nobody has to renew it."""
     flags = attributes(memoryview(body), _ADDRESS.size).get(_IFA_FLAGS)
     return bool(flags and _NUMBER.unpack(flags)[0] & 0x80)
