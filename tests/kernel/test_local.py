@@ -371,6 +371,13 @@ def test_rules_that_would_break_a_promise_are_named(machine: Machine, tmp_path: 
     done(machine.vnetlab("down"))
 
 
+def test_forwarding_that_others_turned_on_since_stays(machine: Machine, tmp_path: Path) -> None:
+    done(machine.vnetlab("up", written(tmp_path, FOUR.format(name="four", net=4))))
+    machine("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    assert "somebody else has this machine forward IPv4 since" in done(machine.vnetlab("down"))
+    assert machine("sysctl", "-n", "net.ipv4.conf.eth0.forwarding") == "1"
+
+
 def test_a_device_of_that_name_is_refused_and_stays(machine: Machine, tmp_path: Path) -> None:
     from vnetlab import names
 

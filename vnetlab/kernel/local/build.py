@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _SIX = "net/ipv6/conf/all/forwarding"
 """The kernel writes it to every device as well (`addrconf_forward_change()` in net/ipv6/addrconf.c)."""
+FORWARDING_ALL = "net/ipv4/conf/all/forwarding"
+FORWARDING = re.compile("net/ipv4/conf/(?!all/)[^/]+/forwarding")
+"""Of a device; who turns it on for all turns it on for this one too."""
 _OF_DEVICE = re.compile("net/ipv6/conf/[^/]+/forwarding")
 _DEVICES = Path("/proc/sys/net/ipv6/conf")
 
@@ -127,6 +130,9 @@ def _settings(sysctl: Sysctl, before: dict[str, str]) -> Iterator[Record]:
     if sysctl.key == _SIX:
         for key, own in _other_than(value, before):
             yield Record("sysctl", key, "", own)
+    if FORWARDING.fullmatch(sysctl.key):
+        every = before.get(FORWARDING_ALL, read_setting(FORWARDING_ALL)) or "0"
+        yield Record("sysctl", FORWARDING_ALL, every, every)  # not written, but to be known afterwards
     yield Record("sysctl", sysctl.key, sysctl.value, value)
 
 

@@ -11,13 +11,13 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import messages, nftables, read_messages, sysctl
-from vnetlab.kernel.local import journal, move
+from vnetlab.kernel import messages, nftables, sysctl
+from vnetlab.kernel.local import devices, journal, move
+from vnetlab.kernel.local.build import FORWARDING, FORWARDING_ALL
 from vnetlab.kernel.local.bypass import Bypass
 from vnetlab.kernel.local.carriage import Carried
 from vnetlab.kernel.local.facts import read_setting
 from vnetlab.kernel.netlink import Netlink
-from vnetlab.plan import DeleteLink
 from vnetlab.state import NftTable, Sysctl
 
 if TYPE_CHECKING:
@@ -71,34 +71,39 @@ def _steps(found: tuple[Record, ...], others: set[str]) -> Iterator[Callable[[],
     for kind, way in (("nic", _nic), ("link", _link), ("sysctl", _setting), ("table", _table)):
         for record in back:
             if record.kind == kind and not (kind == "sysctl" and record.name in others):
-                yield partial(way, found[0].name, record)
+                yield partial(way, found, record)
 
 
-def _nic(lab: str, record: Record) -> Iterator[str]:
+def _nic(found: tuple[Record, ...], record: Record) -> Iterator[str]:
     try:
         if_nametoindex(record.name)
     except OSError:
         yield f"{_PLACE} has no {record.name} any more, to which addresses and routes could go back"
         return
     mac, _, bridge = record.mark.partition(" ")
-    move.take_back(Bypass(lab, record.name, mac), bridge)
+    move.take_back(Bypass(found[0].name, record.name, mac), bridge)
     move.restore(record.name, Carried.decode(record.before))
 
 
-def _link(_: str, record: Record) -> Iterator[str]:
-    mac, _, altname = record.mark.partition(" ")
+def _link(_: tuple[Record, ...], record: Record) -> Iterator[str]:
+    mac, altname = record.mark.split(" ", 1)
     with Netlink() as netlink:
-        dump = netlink.dump(read_messages.dump(read_messages.GET_LINKS))
-        there = [link for link in (read_messages.link(body) for _, body in dump) if link.name == record.name]
-        for link in there:
+        for link in devices.links(netlink):
+            if link.name != record.name:
+                continue
             if link.mac != mac and link.altname != altname:
                 yield f"{record.name} is another device by now, and stays"
                 continue
-            netlink.add(messages.delete_link(link.index), DeleteLink(_PLACE, link.name))
-            netlink.flush()
+            try:
+                what = f"delete {link.name}"
+                devices.send(netlink, what, (messages.delete_link(link.index),))
+            except KernelError:
+                # The kernel was faster: a veth goes with the namespace of its other end, a moment after that.
+                if link.index in devices.indices(netlink).values():
+                    raise
 
 
-def _table(_: str, record: Record) -> Iterator[str]:
+def _table(_: tuple[Record, ...], record: Record) -> Iterator[str]:
     family, name = record.name.split(" ", 1)
     if f"table {family} {name} {{" in nftables.ruleset():
         nftables.delete(NftTable(family, name, ()))
@@ -106,11 +111,20 @@ def _table(_: str, record: Record) -> Iterator[str]:
     yield
 
 
-def _setting(_: str, record: Record) -> Iterator[str]:
+def _setting(found: tuple[Record, ...], record: Record) -> Iterator[str]:
     now = read_setting(record.name)
     if now is None or now == record.before:
         return
     if record.mark and now != record.mark:
         yield f"{record.name} is {now} by now, which this lab did not write, and stays"
         return
+    if FORWARDING.fullmatch(record.name) and _forwards_since(found):
+        yield f"{record.name} stays {now}: somebody else has this machine forward IPv4 since"
+        return
     sysctl.write((Sysctl(record.name, record.before),))
+
+
+def _forwards_since(found: tuple[Record, ...]) -> bool:
+    """Tell whether the machine forwards on all devices, and did not before the lab: Docker has it so."""
+    before = {record.before for record in found if record.kind == "sysctl" and record.name == FORWARDING_ALL}
+    return before == {"0"} and read_setting(FORWARDING_ALL) == "1"
