@@ -119,7 +119,7 @@ class Machine(Played):
             line for line in settings.splitlines() if "nf_conntrack" not in line and "tcp_mem" not in line
         ]
         rules = self("nft", "-s", "list", "ruleset")
-        files = self("find", "/run", "-type", "f", "-name", "*.journal")
+        files = self("find", "/run", "-path", "*vnetlab*")
         return (*map(str, links), *map(str, addresses), *sorted(routes), *kept, rules, files)
 
     def _ip(self, what: str) -> Sequence[dict[str, Any]]:

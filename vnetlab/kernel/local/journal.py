@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path("/run/vnetlab")
 ENDING = ".journal"
-_LOCK = FOLDER / ".lock"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
@@ -142,21 +141,35 @@ def forget(path: Path) -> None:
 
 @contextlib.contextmanager
 def alone(told: Callable[[str], None]) -> Iterator[None]:
-    """Keep other labs from changing this machine meanwhile. Raises KernelError."""
+    """Keep other labs from changing this machine meanwhile; raises KernelError.
+
+    The lock is on the folder itself, which goes when no journal is left in it.
+    """
     try:
-        FOLDER.mkdir(mode=0o755, exist_ok=True)
-        descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _locked_folder(told)
     except OSError as error:
-        raise KernelError(f"{_LOCK}: {error.strerror}") from error
+        raise KernelError(f"{FOLDER}: {error.strerror}") from error
     try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # there are journals in it
+            FOLDER.rmdir()
+        os.close(descriptor)
+
+
+def _locked_folder(told: Callable[[str], None]) -> int:
+    while True:
+        FOLDER.mkdir(mode=0o755, exist_ok=True)
+        descriptor = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             told("another lab is changing this machine, waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            if FOLDER.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)  # whoever had it has removed it
 
 
 def cookie() -> int:
