@@ -227,6 +227,9 @@ def recover(told: Callable[[str], None]) -> tuple[str, ...]:
     from vnetlab.kernel.local import journal
 
     if not left_behind():
+        if journal.FOLDER.exists():
+            with journal.alone(told):  # whose end removes an empty folder that a death left
+                pass
         return ()
     _check_privileges()
     with journal.alone(told):
