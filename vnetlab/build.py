@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from vnetlab import plan
+from vnetlab import local, plan
 from vnetlab.description import describe, hosts_file
 from vnetlab.errors import FeatureUnavailable
 from vnetlab.kernel import detect
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    name: str, topology: Topology, desired: Callable[[], State], *, to_probe: bool, keep: bool
+    name: str, topology: Topology, desired: Callable[[], State], *, keep: bool
 ) -> tuple[Holder, Agent | None]:
     """Build a lab; return its holder, and where it is to be probed, the agent for that.
 
@@ -37,12 +37,17 @@ def build(
             raise FeatureUnavailable(absent)
     with ExitStack() as undo:
         holder = undo.enter_context(Holder.start(name))
+        if topology.local:
+            undo.callback(local.clear_alone, name)
         undo.callback(holder.end)
         # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
-        prober = undo.enter_context(Agent(holder, PRELOAD)) if to_probe else None
+        prober = undo.enter_context(Agent(holder, PRELOAD)) if not (keep or topology.local) else None
         with alone(holder, "vnetlab up") if keep else nullcontext():
             with Agent(holder) as builder:
-                apply_all(builder, state, hosts_file(topology))
+                if topology.local:
+                    local.make(builder, topology, state, name)
+                else:
+                    apply_all(builder, state, hosts_file(topology))
             if keep:
                 holder.keep(describe(topology).encode())
         undo.pop_all()

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import UserError
+from vnetlab.guarantees import Outcome
+from vnetlab.topology.model import Expect, Family
 from vnetlab.visible import visible
 
 if TYPE_CHECKING:
@@ -39,3 +41,17 @@ def unknown_node(lab: str, name: str, nodes: Sequence[str]) -> str:
     near = get_close_matches(name, nodes, n=1)
     hint = f"did you mean {near[0]}?" if near else "vnetlab status lists the nodes"
     return f"lab {lab} has no node {visible(name)}; {hint}"
+
+
+def checked_expect(
+    source: str, destination: str, protocol: str, outcome: str, port: int, family: str | None
+) -> Expect:
+    """Return the expectation that these words mean; raises UserError for a word that means nothing."""
+    return Expect(
+        source,
+        destination,
+        checked_choice("protocol", protocol, ("icmp", "tcp", "udp")),
+        checked_choice("outcome", outcome, tuple(Outcome)),
+        port,
+        None if family is None else Family(checked_choice("family", family, tuple(Family))),
+    )

@@ -219,7 +219,10 @@ def _vm_port(host: Host, network: Network, vm: Vm, nic: Nic) -> Link:
     # Bridge networks of one uplink share a bridge, whose isolated flag cannot tell them apart.
     isolated = network.port_isolation and network.mode is not Mode.BRIDGE
     if vm.backend == "tap":
-        return Tap(name=name, altname=alt, mac=mac, mtu=nic.mtu, master=bridge, isolated=isolated)
+        return Tap(
+            name=name, altname=alt, mac=mac, mtu=nic.mtu, master=bridge, isolated=isolated,
+            owner=vm.owner, group=vm.group,
+        )  # fmt: skip
     return Veth(
         name=name,
         altname=alt,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.description import decode, describe, hosts_file
-from vnetlab.errors import FeatureUnavailable, VnetlabError
+from vnetlab.errors import FeatureUnavailable, UserError, VnetlabError
 from vnetlab.kernel.lock import alone
+from vnetlab.localise import on_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def compare(holder: Holder, desired: State, topology: Topology) -> Comparison:
     from vnetlab.kernel.change import PRELOAD
 
     with Agent(holder, PRELOAD) as agent:
-        return _compare(agent, _nodes(decode(holder.description()), topology), desired)
+        return _compare(agent, _nodes(decode(holder.description()), topology), desired, topology)
 
 
 def change_running(
@@ -74,6 +75,35 @@ def change_running(
     return holder, found
 
 
+def keep_running(
+    name: str, desired: State, topology: Topology, told: Callable[[str], None]
+) -> tuple[Holder, Comparison] | None:
+    """Find the lab of that name as it shall be; None where it is still coming up.
+
+    For labs on this very machine, which are not changed while they are up. Raises LabNotFound where none of
+    that name is up, UserError where it is another one by now.
+    """
+    from vnetlab.kernel.holder import Holder
+
+    with ExitStack() as undo:
+        holder = undo.enter_context(Holder.find_own(name))
+        with alone(holder, "vnetlab up", told):
+            if not holder.description():
+                return None
+            found = compare(holder, desired, topology)
+        if not found.same:
+            raise _unchangeable(name)
+        undo.pop_all()
+    return holder, found
+
+
+def _unchangeable(name: str) -> UserError:
+    return UserError(
+        f"lab {name} is up and not what this file says, and a lab on this very machine (`backend: local`) is "
+        f"not changed while it is up: `vnetlab down {name}`, then `vnetlab up`"
+    )
+
+
 def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
     """Make a lab that is up what it shall be, and return what differed.
 
@@ -86,8 +116,10 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
     try:
         with Agent(holder, PRELOAD) as agent:
             nodes = _nodes(decode(holder.description()), topology)
-            found = _compare(agent, nodes, desired)
+            found = _compare(agent, nodes, desired, topology)
             about = describe(topology)
+            if any(node.backend == "local" for node in decode(holder.description()).nodes):
+                raise _unchangeable(holder.name)
             if not found.plan.steps and decode(holder.description()) == about:
                 return found
             if absent := detect.missing(desired):
@@ -113,12 +145,13 @@ def _mend(holder: Holder) -> None:
         return
 
 
-def _compare(agent: Agent, nodes: tuple[Node, ...], desired: State) -> Comparison:
+def _compare(agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology) -> Comparison:
     from vnetlab.kernel.read import read
     from vnetlab.plan import diff
     from vnetlab.plan.wording import in_words_of
 
     present = agent.call(read, nodes)
+    present, desired = on_machine(present, desired, topology)
     wanted = in_words_of(present, desired)
     beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
     return Comparison(present, wanted, diff(present, wanted), beyond)

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from vnetlab.errors import LabLost, UserError
+from vnetlab.topology.facts import Facts, decoded
 from vnetlab.topology.model import Host, Machine, Topology, Vm
 
 
@@ -33,6 +34,8 @@ class Description:
     file: str
     text: str
     nodes: tuple[NodeInfo, ...]
+    facts: Facts | None = None
+    """This very machine as it was before, where a host is that."""
 
     def encode(self) -> bytes:
         """Return the bytes that a holder keeps."""
@@ -45,13 +48,13 @@ class Description:
                 "this lab was built from Python objects and keeps no topology source; "
                 "probe it in the program that made it"
             )
-        return Topology.parse(self.text, self.file)
+        return Topology.parse(self.text, self.file, self.facts)
 
 
 def describe(topology: Topology) -> Description:
     """Return the description of a lab of this topology."""
     nodes = tuple(_node_info(node) for node in topology.nodes())
-    return Description(topology.file, topology.text, nodes)
+    return Description(topology.file, topology.text, nodes, topology.facts)
 
 
 def decode(data: bytes) -> Description:
@@ -61,7 +64,8 @@ def decode(data: bytes) -> Description:
     try:
         fields = json.loads(data)
         nodes = tuple(NodeInfo(**node) for node in fields["nodes"])
-        return Description(fields["file"], fields["text"], nodes)
+        facts = decoded(fields["facts"]) if fields.get("facts") else None
+        return Description(fields["file"], fields["text"], nodes, facts)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         # Root sees the sockets of every user's labs, and whoever listens there may answer anything.
         raise LabLost(f"what holds the lab does not say what it is: {error}") from error
@@ -80,4 +84,4 @@ def _node_info(node: Vm | Host | Machine) -> NodeInfo:
     if isinstance(node, Vm):
         return NodeInfo(node.name, "vm", node.backend, node.host)
     kind = "host" if isinstance(node, Host) else "machine"
-    return NodeInfo(node.name, kind, "namespace", "")
+    return NodeInfo(node.name, kind, node.backend if isinstance(node, Host) else "namespace", "")

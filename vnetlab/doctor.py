@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from vnetlab.health import Area, Check, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vnetlab.kernel.doctor.features import Try
     from vnetlab.kernel.doctor.interference import Claim
     from vnetlab.topology.model import Mode, Topology
@@ -36,6 +38,7 @@ def examine(topology: Topology | None = None) -> tuple[Check, ...]:
         *libraries(),
         *limits(),
         *interference(_claims(topology)),
+        *_promises(topology),
         *virtualization(),
     )
     order = list(Area)
@@ -97,6 +100,27 @@ def _claims(topology: Topology | None) -> tuple[Claim, ...]:
         if each.lan.host
         for subnet in each.subnets
     )
+
+
+def _promises(topology: Topology | None) -> Iterator[Check]:
+    """Yield what the machine's own rules would do to the promises of labs on it."""
+    from vnetlab import local
+    from vnetlab.errors import VnetlabError
+    from vnetlab.interference import REMEDY
+
+    for each in [topology] if topology is not None else _running():
+        if each.local is None:
+            continue
+        name = f"promises of {each.name}"
+        try:
+            found = local.hindered(local.seen(each, each.name), each.name)
+        except VnetlabError as error:
+            yield Check(Area.INTERFERENCE, name, State.UNKNOWN, f"not looked at: {error}", "run it as root")
+            continue
+        if found:
+            yield Check(Area.INTERFERENCE, name, State.LIMITED, "; ".join(map(str, found)), REMEDY)
+        else:
+            yield Check(Area.INTERFERENCE, name, State.OK, "kept by this machine's own rules too")
 
 
 def _running() -> list[Topology]:

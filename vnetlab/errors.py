@@ -9,6 +9,7 @@
     |   |-- LabNotFound                       no lab, or more than one to choose from
     |   `-- NodeNotFound                      no such VM, host or machine
     |-- FeatureUnavailable           exit 3   the machine's: what to install or switch on
+    |-- Interference               exit 1   the machine's own rules are in the way of its promises
     |-- KernelError                  exit 4   the kernel refused one step; everything was undone
     `-- LabLost                      exit 4   the lab ended while it was in use
 
@@ -104,6 +105,12 @@ class FeatureUnavailable(VnetlabError):
     def __init__(self, absent: tuple[Absent, ...]) -> None:
         self.absent = absent
         super().__init__("\n".join(str(one) for one in absent))
+
+
+class Interference(VnetlabError):
+    """Rules that this machine has besides would break what the lab promises; nothing was made."""
+
+    exit_code = 1
 
 
 class KernelError(VnetlabError):

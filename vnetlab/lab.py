@@ -18,14 +18,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vnetlab.checks import checked_choice, checked_name, unknown_node
+from vnetlab import local
+from vnetlab.checks import checked_choice, checked_expect, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe
 from vnetlab.errors import LabExists, LabNotFound, NodeNotFound, UserError
-from vnetlab.guarantees import FLOW_KINDS, Outcome, Verdict, VerdictKind
+from vnetlab.guarantees import FLOW_KINDS, Verdict, VerdictKind
 from vnetlab.kernel.lock import alone, nobody_is_told
 from vnetlab.node import Node
 from vnetlab.probe import PRELOAD
-from vnetlab.topology.model import Expect, Family, Topology
+from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
+    from vnetlab.plan import Plan
     from vnetlab.state import State
 
 _COMING_UP = 0.02
@@ -62,6 +64,7 @@ class Lab:
         """
         self.topology = topology if isinstance(topology, Topology) else _load(topology)
         self.name = checked_name(self.topology.name if name is None else name)
+        self.topology = local.seen(self.topology, self.name)
         self._state = state
         self._holder: Holder | None = None
         self._agent: Agent | None = None
@@ -84,7 +87,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if not self._attached:
-            self._build(to_probe=True)
+            self._build()
         return self
 
     def __exit__(
@@ -98,12 +101,13 @@ class Lab:
         else:
             self.down()
 
-    def up(self, told: Callable[[str], None] | None = None) -> Comparison | None:
+    def up(self, told: Callable[[str], None] | None = None, *, force: bool = False) -> Comparison | None:
         """Build the lab so that it outlives this process, or make one that is up what this topology says.
 
         Returns when every address is usable: what differed, or None where no lab of that name was up.
         ``told`` is told whom we wait for, as one command at a time changes a lab. Raises FeatureUnavailable
-        before anything is made or changed, and KernelError with everything undone.
+        before anything is made or changed, and KernelError with everything undone; on this very machine
+        Interference, but with ``force``, where rules of its own would break promises.
         """
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
@@ -112,7 +116,7 @@ class Lab:
                 found = self._converge(told or nobody_is_told)
             except LabNotFound:
                 with suppress(LabExists):  # somebody else was faster
-                    self._build(keep=True)
+                    self._build(told or nobody_is_told, keep=True, force=force)
                     return None
             else:
                 if found is not None:
@@ -140,7 +144,8 @@ class Lab:
         """Make a lab that is up what it shall be; None where it is still coming up."""
         from vnetlab import converge
 
-        changed = converge.change_running(self.name, self._desired(), self.topology, told)
+        change = converge.keep_running if self.topology.local else converge.change_running
+        changed = change(self.name, self._desired(), self.topology, told)
         if changed is None:
             return None
         self._holder, found = changed
@@ -160,6 +165,8 @@ class Lab:
         if holder is not None:
             with holder:
                 holder.end()
+            if self.topology.local:
+                local.clear(self.name)
 
     def close(self) -> None:
         """Let go of the lab without ending one that was kept."""
@@ -199,6 +206,7 @@ class Lab:
         """Do what probe() does; return all that it found."""
         from vnetlab.modes import guarantees_for
 
+        local.refuse_traffic(self.topology)
         pairs = checked_choice("pairs", pairs, ("all", "cover"))
         kinds = tuple(checked_choice("flows", kind, FLOW_KINDS) for kind in flows)
         return self._examine(guarantees_for(self.topology, kinds), pairs)
@@ -222,14 +230,9 @@ class Lab:
         from vnetlab.modes import guarantee_for_expect
         from vnetlab.report.paragraph import paragraph
 
-        expect = Expect(
-            self[source].name,
-            self[destination].name,
-            checked_choice("protocol", protocol, ("icmp", "tcp", "udp")),
-            checked_choice("outcome", outcome, tuple(Outcome)),
-            port,
-            None if family is None else Family(checked_choice("family", family, tuple(Family))),
-        )
+        local.refuse_traffic(self.topology)
+        ends = self[source].name, self[destination].name
+        expect = checked_expect(*ends, protocol, outcome, port, family)
         wanted = guarantee_for_expect(self.topology, expect)
         if not wanted:
             raise UserError(f"{source} and {destination} have no address family in common")
@@ -244,6 +247,7 @@ class Lab:
         """Predict the way of one packet, send it and follow it; raises UserError for bad words."""
         from vnetlab.explain.live import explain_lab
 
+        local.refuse_traffic(self.topology)
         return explain_lab(self.topology, self._running(), words)
 
     def _examine(self, guarantees: Sequence[Guarantee], pairs: str = "all") -> Findings:
@@ -255,18 +259,27 @@ class Lab:
         way = examine.examine_cover if pairs == "cover" else examine.examine
         return way(self._running_agent(), self.topology, compiled, guarantees)
 
-    def _build(self, *, to_probe: bool = False, keep: bool = False) -> None:
+    def _build(
+        self, told: Callable[[str], None] = nobody_is_told, *, keep: bool = False, force: bool = False
+    ) -> None:
         from vnetlab.build import build
 
         if self._holder is not None:
             raise UserError(f"this lab is up already, as {self.name}")
-        holder, prober = build(self.name, self.topology, self._desired, to_probe=to_probe, keep=keep)
-        self._holder, self._agent = holder, prober
+        with local.ready(self.topology, self.name, told, force=force) as self.topology:
+            self._holder, self._agent = build(self.name, self.topology, self._desired, keep=keep)
 
     def _desired(self) -> State:
         from vnetlab.compile import compile_topology
 
-        return compile_topology(self.topology) if self._state is None else self._state
+        if self._state is not None:
+            return self._state
+        return local.placed(self.topology, compile_topology(self.topology), self.name)
+
+    def first_plan(self) -> tuple[State, Plan]:
+        """Return what `up` makes where nothing of the lab is there, and the steps that make it."""
+        state = self._desired()
+        return state, local.first_plan(self.topology, state, self.name)
 
     def _running(self) -> Holder:
         if self._holder is None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DEVICE_NAME_BYTES = 15
 ALTNAME_BYTES = 127
+ON_MACHINE = "vl"
+"""How the devices of every lab begin on this very machine; ``vlb`` are bridges of networks."""
 
 
 def network_bridge(host: Host, network: Network) -> str:
@@ -54,6 +56,19 @@ def host_device(host: Host, nic: Nic) -> str:
     """Return the device that carries a host NIC's addresses: itself, or the bridge it is a port of."""
     bridged = any(n.mode is Mode.BRIDGE and n.uplink == nic.name for n in host.networks.values())
     return uplink_bridge(host.name, nic.name) if bridged else nic_device(nic.name)
+
+
+def on_machine(lab: str, device: str) -> str:
+    """Return the name that a lab's device has on this very machine, where other labs have theirs.
+
+    ``device`` is one that the other functions here make; its first two letters say what it is.
+    """
+    return _hashed(f"{ON_MACHINE}{device[1]}", lab, device)
+
+
+def table_on_machine(lab: str) -> str:
+    """Return the name of a lab's nftables tables on this very machine."""
+    return f"vnetlab-{_digest(lab)[:10]}"
 
 
 def altname(*parts: str) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TABLE = "vnetlab"
+OUTSIDERS = "outsider to where the host has no route"
+"""Comment of the rule that speaks for the host's own LAN side."""
 _UNROUTABLE_HOOK = "type filter hook prerouting priority -290; policy accept;"
 """Right behind the guard (-300), which has the first word."""
 
@@ -50,7 +52,7 @@ def _outsiders(uplinks: Sequence[str]) -> Rules:
     if not uplinks:
         return Rules()
     match = f"iifname {devices(uplinks)} {UNROUTABLE}"
-    return Rules(unroutable=(NftRule(f"{match} drop", "outsider to where the host has no route"),))
+    return Rules(unroutable=(NftRule(f"{match} drop", OUTSIDERS),))
 
 
 def _inet_chains(rules: Rules) -> tuple[NftChain, ...]:

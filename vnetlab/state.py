@@ -7,7 +7,7 @@ canonical order, nothing holds an index or a handle. Everything lives in a names
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Veth(Link):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tap(Link):
     """A persistent tap device (`ip tuntap add mode tap`)."""
+
+    owner: str = field(default="", compare=False)
+    """User who may attach to it beside root, by name or number; what is read back does not say."""
+    group: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ _VERDICTS = (
     "goto",
     "return",
     "notrack",
+    "fwd",
 )
 
 

@@ -28,12 +28,20 @@ def command(lab: str | None, every: bool) -> None:
 
 
 def _end(name: str | None) -> None:
+    from vnetlab import local
+    from vnetlab.errors import LabNotFound
     from vnetlab.kernel.holder import Holder
     from vnetlab.kernel.lock import alone
 
-    with Holder.find(name) as holder, alone(holder, "vnetlab down", progress, mend=False):
-        holder.end()
-        progress(f"lab {holder.name} is down")
+    try:
+        with Holder.find(name) as holder, alone(holder, "vnetlab down", progress, mend=False):
+            holder.end()
+            local.clear(holder.name, progress)
+            progress(f"lab {holder.name} is down")
+    except LabNotFound:
+        if name is None or not local.clear(name, progress):
+            raise
+        progress(f"lab {name} was left behind on this machine, and is undone")
 
 
 def _end_all() -> None:

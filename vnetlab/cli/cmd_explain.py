@@ -66,13 +66,15 @@ def command(
 
 
 def _of_file(file: str, words: Words) -> Explanation:
+    from vnetlab import local
     from vnetlab.compile import compile_topology
     from vnetlab.explain.answer import tell_of
     from vnetlab.explain.explanation import Explanation
     from vnetlab.explain.question import guarantee_of
     from vnetlab.topology.model import Topology
 
-    topology = Topology.load(file)
+    loaded = Topology.load(file)
+    topology = local.seen(loaded, loaded.name)
     guarantee = guarantee_of(topology, words)
     told = tell_of(topology, guarantee, compile_topology(topology))
     return Explanation(topology, "", words.destination, guarantee, told, told)

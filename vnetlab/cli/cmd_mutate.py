@@ -33,11 +33,14 @@ def command(file: str, as_json: bool, seed: int, sample: int | None, labs: int, 
     Example:
       vnetlab mutate topologies/isolated.yaml
     """
+    from vnetlab import local
     from vnetlab.mutate.run import mutate
     from vnetlab.report import mutations as report
     from vnetlab.topology.model import Topology
 
-    score = mutate(Topology.load(file), seed, sample, labs, _Progress() if sys.stderr.isatty() else None)
+    topology = Topology.load(file)
+    local.refuse_traffic(topology)
+    score = mutate(topology, seed, sample, labs, _Progress() if sys.stderr.isatty() else None)
     if as_json:
         print_json(report.mutations_object(score))
     else:

@@ -48,14 +48,12 @@ def command(file: str, name: str | None, as_json: bool) -> int:
 
 
 def _of_nothing(lab: Lab, as_json: bool) -> int:
-    from vnetlab import plan
-    from vnetlab.compile import compile_topology
     from vnetlab.report import json as report_json
     from vnetlab.report.plan_tree import print_plan
     from vnetlab.report.terminal import console
 
-    state = compile_topology(lab.topology)
-    steps = plan.build(state).steps
+    state, plan = lab.first_plan()
+    steps = plan.steps
     if as_json:
         print_json(report_json.plan_object(lab.name, steps, state))
     else:

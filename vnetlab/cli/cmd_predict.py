@@ -24,11 +24,13 @@ def command(file: str, as_json: bool, expand: bool) -> int:
     Example:
       vnetlab predict topologies/five-modes.yaml
     """
+    from vnetlab import local
     from vnetlab.forecast import forecast
     from vnetlab.report import predictions as report
     from vnetlab.topology.model import Topology
 
-    topology = Topology.load(file)
+    loaded = Topology.load(file)
+    topology = local.seen(loaded, loaded.name)
     few = len(tuple(topology.nodes())) <= MOST_LISTED
     found = forecast(topology, every_pair=expand or (as_json and few))
     compared = report.compare(found)

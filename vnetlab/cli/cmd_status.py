@@ -23,9 +23,12 @@ def command(lab: str | None, drift: bool, as_json: bool) -> int:
     Example:
       vnetlab status
     """
+    from vnetlab.local import left_behind
     from vnetlab.report import json as report_json
     from vnetlab.status import drifts, running
 
+    for left, _ in left_behind():
+        progress(f"lab {left} was left behind on this machine: `vnetlab recover` undoes it")
     labs = running(lab)
     found = drifts(labs, progress) if drift else None
     if as_json:

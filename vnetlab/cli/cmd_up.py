@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @click.command(name="up")
 @click.argument("file", metavar="FILE")
 @click.option("--name", metavar="LAB", help="Name of the lab; the topology's by default.")
-def command(file: str, name: str | None) -> None:
+@click.option("--force", is_flag=True, help="On this machine, even where rules of its own break promises.")
+def command(file: str, name: str | None, force: bool) -> None:
     """Build a lab, or change one that is up; returns when every address is usable.
 
     Of a lab that is up only what differs from the file is changed, all of it or nothing.
@@ -29,7 +30,7 @@ def command(file: str, name: str | None) -> None:
 
     began = time.monotonic()
     lab = Lab(file, name)
-    found = lab.up(progress)
+    found = lab.up(progress, force=force)
     lab.close()
     took = f"{time.monotonic() - began:.2f} s"
     if found is None:

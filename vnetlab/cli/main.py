@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "plan", "up", "status", "exec", "shell", "predict", "explain", "probe", "mutate", "test", "down",
-    "doctor", "schema",
+    "recover", "doctor", "schema",
 )  # fmt: skip
 """In the order of use; each is the ``command`` of the module ``vnetlab.cli.cmd_NAME``."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vnetlab import local
 from vnetlab.checks import LAB_NAME_LENGTH
 from vnetlab.cli.options import print_json, progress
 from vnetlab.lab import Lab
@@ -36,6 +37,7 @@ def probe_file(file: str, formats: Formats, pairs: str = "all", flows: tuple[str
     """Bring a topology up under its own name, probe it, take it down; returns the exit code."""
     formats.check()
     topology = Topology.load(file)
+    local.refuse_traffic(topology)
     with Lab(topology, temporary_name(topology.name)) as lab:
         report = Report.of(topology, topology.name, lab.examine(pairs, flows))
     return show(report, formats)

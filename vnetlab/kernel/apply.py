@@ -136,7 +136,7 @@ class Visit:
     @do.register
     def _(self, step: CreateTap) -> None:
         self.flush()
-        tap.create_tap(step.link.name)
+        tap.create_tap(step.link.name, step.link.owner, step.link.group)
         index = self._index(step, step.link.name)
         self._queue(step, messages.set_identity(step.link, index))
         if step.link.master:

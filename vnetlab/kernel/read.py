@@ -177,7 +177,8 @@ def _link(
             name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up,
             peer_namespace=peer[0], peer=peer[1],
         )  # fmt: skip
-    kind = {"bridge": Bridge, "tun": Tap}.get(found.kind, Link)
+    kinds: dict[str, type[Link]] = {"bridge": Bridge, "tun": Tap}
+    kind = kinds.get(found.kind, Link)
     return kind(
         name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
+from socket import if_nameindex
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
@@ -59,7 +60,10 @@ def wait_ready(spaces: Spaces, state: State) -> None:
 def _not_ready(spaces: Spaces, namespace: Namespace) -> tuple[str, ...]:
     veths = {link.name: bool(link.master) for link in namespace.links if isinstance(link, Veth)}
     with spaces.inside(namespace.name), Netlink() as netlink:
-        return (*_links(netlink, veths), *_addresses(netlink))
+        own = {link.name for link in namespace.links}
+        # On this very machine there are devices besides, which are not ours to wait for.
+        indices = {index for index, name in if_nameindex() if name in own}
+        return (*_links(netlink, veths), *_addresses(netlink, indices))
 
 
 def _links(netlink: Netlink, veths: dict[str, bool]) -> Iterator[str]:
@@ -83,8 +87,10 @@ def _forwards(link: dict[int, memoryview]) -> bool:
     return _IFLA_BRPORT_STATE in port and port[_IFLA_BRPORT_STATE][0] == _BR_STATE_FORWARDING
 
 
-def _addresses(netlink: Netlink) -> Iterator[str]:
+def _addresses(netlink: Netlink, indices: set[int]) -> Iterator[str]:
     for _, body in netlink.dump(messages.dump_addresses()):
+        if _ADDRESS.unpack_from(body)[4] not in indices:
+            continue
         flags = attributes(body, _ADDRESS.size).get(_IFA_FLAGS)
         state = _FLAGS.unpack(flags)[0] if flags else body[2]
         if state & _IFA_F_DADFAILED:

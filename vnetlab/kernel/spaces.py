@@ -37,6 +37,7 @@ class Spaces:
         """Descriptor of the tmpfs."""
         self._path = f"/proc/self/fd/{root}"
         self.settings = sysctl.Settings()
+        self._machine = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         linux.unshare(linux.CLONE_NEWNET)
 
     def names(self) -> tuple[str, ...]:
@@ -70,6 +71,17 @@ class Spaces:
             linux.setns(before, linux.CLONE_NEWNET)
             os.close(before)
 
+    def adopt(self, name: str) -> None:
+        """Take the namespace that vnetlab was started in as one of the lab's; raises KernelError."""
+        target = f"{self._path}/{control.file_name(name)}"
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+            if control.file_name(name) != name:
+                self._remember(control.file_name(name), name)
+            linux.mount(f"/proc/self/fd/{self._machine}", target, "", linux.MS_BIND)
+        except OSError as error:
+            raise KernelError(f"the namespace of this machine as {name}: {error.strerror}") from error
+
     def remove(self, name: str) -> None:
         """Remove a namespace and end every process in it; raises KernelError, NodeNotFound.
 
@@ -78,6 +90,8 @@ class Spaces:
         target = self.open(name)
         inode = os.fstat(target).st_ino
         os.close(target)
+        if inode == os.fstat(self._machine).st_ino:
+            raise KernelError(f"namespace {name} is this very machine's, which no lab may end")
         file = control.file_name(name)
         try:
             writes.begin(f"remove namespace {name}")

@@ -98,6 +98,11 @@ class Settings:
             self._root = -1
 
 
+def write(sysctls: tuple[Sysctl, ...]) -> None:
+    """Write a few settings of the namespace that the thread is in; raises KernelError as Settings.write."""
+    Settings().write(sysctls)
+
+
 def _procfs() -> int:
     """Return a procfs of our own, or the machine's: a container that masks parts of it gives no other."""
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
+import pwd
 import struct
 
 from vnetlab.errors import KernelError
@@ -12,6 +14,8 @@ from vnetlab.kernel import writes
 DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
+_TUNSETOWNER = 0x400454CC
+_TUNSETGROUP = 0x400454CE
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000
 _REQUEST = struct.Struct("=16sH22x")  # struct ifreq: name and flags
@@ -32,15 +36,43 @@ def attach(name: str) -> int:
     return descriptor
 
 
-def create_tap(name: str) -> None:
-    """Make a tap that stays when nobody has it open, as long as its namespace. Raises KernelError."""
+def create_tap(name: str, owner: str = "", group: str = "") -> None:
+    """Make a tap that stays when nobody has it open, as long as its namespace. Raises KernelError.
+
+    User and group, by name or number, may attach to it without being root; without either nobody may.
+    """
+    user, members = user_number(owner), group_number(group)
     try:
         descriptor = attach(name)
         try:
             writes.begin(f"tap {name}")
+            if user is not None:
+                fcntl.ioctl(descriptor, _TUNSETOWNER, user)
+            if members is not None:
+                fcntl.ioctl(descriptor, _TUNSETGROUP, members)
             fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
             writes.done(f"tap {name}")
         finally:
             os.close(descriptor)
     except OSError as error:
         raise KernelError(f"tap {name}: {DEVICE}: {error.strerror}") from error
+
+
+def user_number(name: str) -> int | None:
+    """Return the number of a user of this machine, None for no name; raises KernelError."""
+    if not name or name.isdigit():
+        return int(name) if name else None
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise KernelError(f"this machine has no user {name}") from error
+
+
+def group_number(name: str) -> int | None:
+    """Return the number of a group of this machine, None for no name; raises KernelError."""
+    if not name or name.isdigit():
+        return int(name) if name else None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise KernelError(f"this machine has no group {name}") from error

@@ -27,6 +27,7 @@ from vnetlab.plan.device_steps import (
     UnisolatePort,
     UnnameLink,
 )
+from vnetlab.plan.local import build_on_machine
 from vnetlab.plan.order import build, diff
 from vnetlab.plan.steps import (
     ChangeTables,
@@ -34,6 +35,7 @@ from vnetlab.plan.steps import (
     Effect,
     EndFlows,
     LoadTable,
+    MoveNic,
     Plan,
     RemoveNamespace,
     SetSysctls,
@@ -61,6 +63,7 @@ __all__ = [
     "LinkDown",
     "LinkUp",
     "LoadTable",
+    "MoveNic",
     "NameLink",
     "Plan",
     "RemoveAddress",
@@ -72,5 +75,6 @@ __all__ = [
     "UnisolatePort",
     "UnnameLink",
     "build",
+    "build_on_machine",
     "diff",
 ]

@@ -109,6 +109,19 @@ class EndFlows(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveNic(Step):
+    """Make a NIC of this very machine a port of a bridge, which takes over its addresses and routes."""
+
+    nic: str
+    bridge: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"move addresses and routes of {self.nic} onto {self.bridge}, and make it a port of that"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Steps in the order in which they are to be done."""
 

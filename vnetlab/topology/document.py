@@ -149,6 +149,14 @@ class VmDoc(Element):
         description="namespace: a network namespace with a network stack of its own. tap: a tap "
         "port for a guest of yours.",
     )
+    owner: Name | None = Field(
+        default=None,
+        description="tap on a host that is this very machine: user who may attach a guest beside root.",
+    )
+    group: Name | None = Field(
+        default=None,
+        description="tap on a host that is this very machine: group whose members may attach a guest.",
+    )
     routes: list[RouteDoc] = Field(default=[], description="Static routes beside the derived ones.")
 
 
@@ -206,8 +214,10 @@ class HostDoc(Element):
         default={}, description="Its VMs by name; short form: a network, or a list of them."
     )
     routes: list[RouteDoc] = Field(default=[], description="Static routes beside the derived ones.")
-    backend: Literal["namespace"] = Field(
-        default="namespace", description="namespace: the host is a network namespace of its own."
+    backend: Literal["namespace", "local"] = Field(
+        default="namespace",
+        description="namespace: the host is a network namespace of its own. local: the host is this very "
+        "machine, and its networks are made in the namespace that vnetlab runs in.",
     )
 
 

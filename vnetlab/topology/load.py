@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.errors import Place, Problem, TopologyError
 from vnetlab.topology.complete import with_routes
+from vnetlab.topology.local import check_local, with_facts
 from vnetlab.topology.report import Report
 from vnetlab.topology.resolve import resolve
 from vnetlab.topology.shape import document_of
@@ -20,6 +21,7 @@ from vnetlab.topology.values import clean_name
 from vnetlab.topology.yaml_source import MAX_CHARACTERS, read
 
 if TYPE_CHECKING:
+    from vnetlab.topology.facts import Facts
     from vnetlab.topology.model import Topology
     from vnetlab.topology.source import Source
 
@@ -89,12 +91,12 @@ def _until_end(descriptor: int) -> bytes:
     raise _UnendingError(f"has more than {MAX_BYTES:,} bytes")
 
 
-def parse(text: str, file: str = "<python>") -> Topology:
+def parse(text: str, file: str = "<python>", facts: Facts | None = None) -> Topology:
     """Read a topology from text; the ending of ``file`` says its format, YAML by default.
 
     Raises TopologyError with every problem of the text, and FeatureUnavailable as `load` does.
     """
-    return replace(_topology(_source(text, file)), text=text)
+    return replace(_topology(_source(text, file), facts), text=text)
 
 
 def _source(text: str, file: str) -> Source:
@@ -112,17 +114,20 @@ def _source(text: str, file: str) -> Source:
     return source
 
 
-def _topology(source: Source) -> Topology:
+def _topology(source: Source, facts: Facts | None) -> Topology:
     report = Report(source)
     if source.broken:
         raise TopologyError(report.problems)
     document = document_of(report)
     if not check_size(document, report):
         raise TopologyError(report.problems)
+    check_local(document, report)
+    if facts is not None:
+        document = with_facts(document, facts, report)
     name = document.name or clean_name(Path(source.file).stem) or "lab"
     resolved = resolve(document, report, name)
     validate(document, resolved, report)
-    topology = replace(resolved.topology, file=source.file)
+    topology = replace(resolved.topology, file=source.file, facts=facts)
     if not report.problems:
         topology = with_routes(document, topology, report)
     if report.problems:

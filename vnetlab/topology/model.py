@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from vnetlab.topology.facts import Facts
+
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
@@ -168,6 +170,8 @@ class Host:
     networks: Mapping[str, Network]
     routes: tuple[Route, ...] = ()
     place: Place = NOWHERE
+    backend: str = "namespace"
+    """``namespace`` or ``local``, which is this very machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,9 @@ class Vm:
     nics: tuple[Nic, ...]
     routes: tuple[Route, ...] = ()
     place: Place = NOWHERE
+    owner: str = ""
+    """Of a tap: the user who may attach to it; empty for root alone."""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +231,8 @@ class Topology:
     text: str = field(default="", compare=False, repr=False)
     """The source it was loaded from, so that a running lab can be asked what it is."""
     file: str = field(default="<python>", compare=False)
+    facts: Facts | None = None
+    """What is known of this very machine; None: there is no host that it is, or nobody has looked."""
 
     @staticmethod
     def load(path: str | Path) -> Topology:
@@ -236,14 +245,15 @@ class Topology:
         return load(path)
 
     @staticmethod
-    def parse(text: str, file: str = "<python>") -> Topology:
+    def parse(text: str, file: str = "<python>", facts: Facts | None = None) -> Topology:
         """Read a topology from text; the name of ``file`` decides the format, YAML by default.
 
-        Raises TopologyError with every problem of the text.
+        ``facts`` are those of this very machine, for a host that it is: without them its NICs have no
+        addresses. Raises TopologyError with every problem of the text.
         """
         from vnetlab.topology.load import parse
 
-        return parse(text, file)
+        return parse(text, file, facts)
 
     @staticmethod
     def of(**elements: object) -> Topology:
@@ -252,6 +262,11 @@ class Topology:
         Raises TopologyError with every problem of them, and TypeError for values that no file can hold.
         """
         return Topology.parse(json.dumps(elements, indent=1))  # JSON is YAML
+
+    @property
+    def local(self) -> Host | None:
+        """The host that is this very machine, if there is one."""
+        return next((host for host in self.hosts.values() if host.backend == "local"), None)
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:

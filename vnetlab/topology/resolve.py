@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.topology.addressing import AddressPlan, Macs, Port, settle
 from vnetlab.topology.attachments import Attached, attachments, fixed_addresses
+from vnetlab.topology.local import is_local
 from vnetlab.topology.model import (
     Expect,
     Family,
@@ -158,7 +159,9 @@ def _resolve_vm(draft: _Draft, host: str, vm: str, doc: VmDoc) -> None:
                 draft.report.add_unknown(at.path, "network", at.name, declared, host)
             draft.incomplete.add(vm)
             continue
-        mac = at.doc.mac or draft.macs.derive("nic", vm, at.name)
+        # On a real LAN another machine may have a VM of that name.
+        salt = f"@{network.mac}" if is_local(draft.document) and network.mode is Mode.BRIDGE else ""
+        mac = at.doc.mac or draft.macs.derive(f"nic{salt}", vm, at.name)
         fixed = fixed_addresses(at.doc, at.options, draft.report)
         nic, lan = f"eth{len(ports)}", network.lan
         ports.append(Port(vm, nic, at.name, lan, mac, network.mtu, at.path, fixed, network.name))
@@ -183,7 +186,9 @@ def _settle(draft: _Draft) -> None:
     plans: dict[Lan, AddressPlan] = {}
     for segment in draft.segments.values():
         path: Path = ("segments", segment.name, "subnets")
-        plans[Lan(segment.name)] = AddressPlan(Lan(segment.name), segment.subnets, path)
+        # Before anybody has looked at the machine, its LANs have no prefixes that addresses could miss.
+        unknown = not segment.subnets and is_local(draft.document)
+        plans[Lan(segment.name)] = AddressPlan(Lan(segment.name), segment.subnets, path, unknown)
     for networks in draft.networks.values():
         for network in networks.values():
             if network.mode is not Mode.BRIDGE:
@@ -222,17 +227,12 @@ def _finish(draft: _Draft, name: str) -> Topology:
             {nic: port.settled() for nic, port in ports.items()},
             networks[host],
             place=report.place(("hosts", host)),
+            backend=document.hosts[host].backend,
         )
         for host, ports in draft.host_ports.items()
     }
     vms = {
-        vm: Vm(
-            vm,
-            draft.vm_hosts[vm],
-            document.hosts[draft.vm_hosts[vm]].vms[vm].backend,
-            tuple(port.settled() for port in ports),
-            place=report.place(("hosts", draft.vm_hosts[vm], "vms", vm)),
-        )
+        vm: _vm(vm, draft.vm_hosts[vm], document.hosts[draft.vm_hosts[vm]].vms[vm], ports, report)
         for vm, ports in draft.vm_ports.items()
     }
     machines = {
@@ -249,6 +249,18 @@ def _finish(draft: _Draft, name: str) -> Topology:
         for index, doc in zip(report.kept(("expect",)), document.expect, strict=True)
     )
     return Topology(name, draft.segments, hosts, vms, machines, expect)
+
+
+def _vm(vm: str, host: str, doc: VmDoc, ports: list[Port], report: Report) -> Vm:
+    return Vm(
+        vm,
+        host,
+        doc.backend,
+        tuple(port.settled() for port in ports),
+        place=report.place(("hosts", host, "vms", vm)),
+        owner=doc.owner or "",
+        group=doc.group or "",
+    )
 
 
 def _with_fixed_subnets(draft: _Draft, network: Network) -> Network:

@@ -1,0 +1,68 @@
+"""What a host that is this very machine has of its own, as values: devices, addresses, routes, settings.
+
+They are read once, before a lab changes anything, and go with the lab: its file is read again with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NicFacts:
+    """A device of the machine that a lab uses as an uplink."""
+
+    name: str
+    mac: str
+    """Six lower-case hex pairs joined by colons."""
+    mtu: int
+    addresses: tuple[str, ...]
+    """With prefix lengths; link-local ones are left out."""
+    kind: str = ""
+    """As rtnetlink calls it, such as ``bridge``; empty for hardware."""
+    master: str = ""
+    """Device that it is a port of."""
+    forwards: bool = False
+    """Whether the machine forwards IPv4 packets that come in there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """Where the machine sends a prefix."""
+
+    prefix: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What this very machine is without the lab."""
+
+    nics: tuple[NicFacts, ...]
+    devices: tuple[str, ...] = ()
+    """Every device that could be an uplink."""
+    routes: tuple[RouteFacts, ...] = ()
+    forwards_ipv6: bool = False
+    advertised_to: tuple[str, ...] = ()
+    """Devices that take router advertisements only as long as the machine forwards no IPv6."""
+
+    def nic(self, name: str) -> NicFacts | None:
+        """Return what is known of a device."""
+        return next((nic for nic in self.nics if nic.name == name), None)
+
+
+def encoded(facts: Facts) -> dict[str, object]:
+    """Return facts as JSON has them."""
+    return asdict(facts)
+
+
+def decoded(found: dict[str, Any]) -> Facts:
+    """Return what was encoded; raises KeyError, TypeError for anything else."""
+    return Facts(
+        tuple(NicFacts(**{**nic, "addresses": tuple(nic["addresses"])}) for nic in found["nics"]),
+        tuple(found["devices"]),
+        tuple(RouteFacts(**route) for route in found["routes"]),
+        bool(found["forwards_ipv6"]),
+        tuple(found["advertised_to"]),
+    )
