@@ -62,7 +62,7 @@ class Lab:
         ``state`` takes the place of the compiled one. Raises TopologyError, and UserError for a
         name that no lab can have.
         """
-        self.topology = topology if isinstance(topology, Topology) else _load(topology)
+        self.topology = topology if isinstance(topology, Topology) else Topology.load(Path(topology))
         self.name = checked_name(self.topology.name if name is None else name)
         self.topology = local.seen(self.topology, self.name)
         self._state = state
@@ -298,7 +298,3 @@ class Lab:
         agent, self._agent = self._agent, None
         if agent is not None:
             agent.__exit__(None, None, None)
-
-
-def _load(path: str | PathLike[str]) -> Topology:
-    return Topology.load(Path(path))
