@@ -35,8 +35,6 @@ REFILLED = 1.1
 
 The kernel keeps one budget for both (`ip_error` and `inet_peer_xrlim_allow`); the model does not know it.
 """
-FLIGHTS = 4
-"""How often the suite is flown at most until no packet is lost: on a busy machine some are."""
 CHECKED_EVERY = 50
 """Faults after which the lab is read back."""
 
@@ -65,13 +63,13 @@ def mutate(
     with ExitStack() as stack:
         labs = [stack.enter_context(Bench(topology)) for _ in range(benches)]
         state = labs[0].state
-        _expect_all(_flown(labs[0], guarantees), "before the first fault")
+        _expect_all(labs[0].fly(guarantees), "before the first fault")
         faults = faults_of(state, seed, sample)
         oracle = Oracle(topology, state, guarantees, faults)
         results = _Run(oracle, guarantees, faults, progress).through(labs)
         for lab in labs:
             lab.check("the faults")
-        _expect_all(_flown(labs[0], guarantees), "after the last fault")
+        _expect_all(labs[0].fly(guarantees), "after the last fault")
     return Score(topology.name, seed, results)
 
 
@@ -171,7 +169,7 @@ class _Run:
         verdicts = lab.fly(tuple(self._guarantees[n] for n in chosen))
         broken = _broken(verdicts)
         if not broken:
-            verdicts = _flown(lab, self._guarantees)
+            verdicts = lab.fly(self._guarantees)
             broken = _broken(verdicts)
         if fault.object == "accept_ra":
             lab.renew()
@@ -186,15 +184,6 @@ class _Run:
         self._results[number] = result
         if self._progress:
             self._progress(len(self._results), len(self._faults))
-
-
-def _flown(lab: Bench, guarantees: Sequence[Guarantee]) -> Sequence[Verdict]:
-    """Fly guarantees; anew where nothing was broken and packets were lost, since that proves nothing."""
-    for _ in range(FLIGHTS):
-        verdicts = lab.fly(guarantees)
-        if _broken(verdicts) or all(v.kind is not VerdictKind.INCONCLUSIVE for v in verdicts):
-            break
-    return verdicts
 
 
 def _broken(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
