@@ -23,10 +23,13 @@ from vnetlab.topology.model import Topology
 pytestmark = pytest.mark.kernel
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-WHOLE = ("isolated.yaml", "bridge.yaml")
-SLOW = ("campus.yaml",)
-"""Its model takes a minute before the first fault."""
-SAMPLED = tuple(path.name for path in sorted(TOPOLOGIES.iterdir()) if path.name not in (*WHOLE, *SLOW))
+WHOLE = ("bridge.yaml",)
+ELSEWHERE = ("isolated.yaml",)
+"""The page about mutation breaks it whole, so its commands do in every run."""
+SLOW = ("campus.yaml", "backbone.graphml")
+"""The model of them takes long before the first fault."""
+LEFT_OUT = (*WHOLE, *ELSEWHERE, *SLOW)
+SAMPLED = tuple(path.name for path in sorted(TOPOLOGIES.iterdir()) if path.name not in LEFT_OUT)
 SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 COMMAND = [sys.executable, "-m", "vnetlab", "mutate"]
 
