@@ -83,6 +83,10 @@ def packed(value: Value) -> bytes:
     return bytes.fromhex(value.replace(":", "")) if isinstance(value, str) else value.packed
 
 
+KEPT = 20_000
+"""Of so many guarantees at most, those that somebody looked at are kept: about a kilobyte each."""
+
+
 class Guarantees(Sequence[Guarantee]):
     """Guarantees in their order."""
 
@@ -104,6 +108,7 @@ class Guarantees(Sequence[Guarantee]):
         self.source = source
         self.destination = destination
         self.source_port = source_port
+        self._kept: dict[int, Guarantee] = {}
 
     @classmethod
     def of(cls, guarantees: Iterable[Guarantee]) -> Guarantees:
@@ -136,7 +141,11 @@ class Guarantees(Sequence[Guarantee]):
         pattern: Pattern = self.patterns[self.pattern[at]]
         if not pattern.slots:
             return pattern.guarantee
-        return self._made(pattern, int(self.source[at]), int(self.destination[at]), int(self.source_port[at]))
+        if len(self) > KEPT:
+            return self._made(pattern, at)
+        if at not in self._kept:
+            self._kept[at] = self._made(pattern, at)
+        return self._kept[at]
 
     def __iter__(self) -> Iterator[Guarantee]:
         return (self[at] for at in range(len(self)))
@@ -231,7 +240,8 @@ class Guarantees(Sequence[Guarantee]):
         rows = np.frombuffer(b"".join(every), np.uint8).reshape(-1, PACKED)
         return rows, np.cumsum([0, *(len(own) for own in self.values)])
 
-    def _made(self, pattern: Pattern, source: int, destination: int, port: int) -> Guarantee:
+    def _made(self, pattern: Pattern, at: int) -> Guarantee:
+        source, destination, port = (int(c[at]) for c in (self.source, self.destination, self.source_port))
         ends = (self.values[source], self.values[destination])
         changes: dict[str, dict[str, Any]] = {"": {}, _FLOW: {"source_port": port}, _SEEN: {}}
         for slot in pattern.slots:
