@@ -154,6 +154,18 @@ TABLE = (
 )
 
 
+BESIDE = (
+    "host-absent",
+    "source-edge",
+    "source-edge-outward",
+    "alien-source-edge",
+    "source-port",
+    "host-own-source",
+    "host-address-outward",
+)
+"""Promises of single addresses and ports at edges, which are no cells of the table."""
+
+
 @lru_cache(maxsize=1)
 def _verdicts() -> tuple[Topology, Sequence[Verdict]]:
     topology = Topology.parse(TEXT, "truth.yaml")
@@ -180,7 +192,8 @@ def _of_cell(cell: Cell) -> list[Verdict]:
         and str(v.guarantee.flow.destination_address) in addresses
         and v.guarantee.flow.special in (Special.NONE, Special.CRAFTED)
         and v.guarantee.flow.protocol is not Protocol.RESOLUTION
-        and v.guarantee.id.partition(".")[2] != "host-absent"
+        and not v.guarantee.id.startswith(("node.", "link."))
+        and v.guarantee.id.partition(".")[2] not in BESIDE
     ]
 
 
