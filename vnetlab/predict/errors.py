@@ -73,9 +73,15 @@ def _source(space: Space, device: Device, packet: Packet, *, local: bool) -> int
         return packet.destination
     if fib.is_local(packet.source, device.name):
         return packet.source
-    hint = _device_towards(device, packet)
-    way = fib.way(packet.source, hint)
-    return fib.source_for(way, packet.source) if way else None
+    way = fib.way(packet.source, _device_towards(device, packet))
+    if way is None:
+        return None
+    # IPv6 speaks as the device that the packet came in by, so that traceroute shows the way (`icmp6_send`).
+    return (
+        fib.source_for(way, packet.source)
+        if packet.version == 4
+        else fib.source_on(device.name, packet.source)
+    )
 
 
 def _device_towards(device: Device, packet: Packet) -> str:

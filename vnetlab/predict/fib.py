@@ -228,7 +228,7 @@ class Fib:
         """Return the address that the kernel sends from; None where the namespace has none."""
         if self.version == 4:
             return self.select(way.device, way.next_hop)
-        return self._source_six(way.device, destination)
+        return self.source_on(way.device, destination)
 
     def select(self, device: str, towards: int) -> int | None:
         """Return a device's address in the other's prefix, else its first (`inet_select_addr`)."""
@@ -240,8 +240,8 @@ class Fib:
             return mine[0].address
         return next((own.address for own in self.addresses), None)
 
-    def _source_six(self, device: str, destination: int) -> int | None:
-        """Choose a source by RFC 6724, 5: rules 1, 2, 5, 6 and 8."""
+    def source_on(self, device: str, destination: int) -> int | None:
+        """Choose an IPv6 source on a device by RFC 6724, 5: rules 1, 2, 5, 6 and 8."""
         candidates = [own for own in self.addresses if not is_link_local(own.address) or own.device == device]
         if not candidates:
             return None
