@@ -68,7 +68,6 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, environment
 
 
-@pytest.mark.ordinary
 @pytest.mark.spread
 @pytest.mark.parametrize(
     "document",
