@@ -6,15 +6,17 @@ A sequence of `Verdict` like any other to whoever does not care.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vnetlab.guarantees import Verdict, VerdictKind
+from vnetlab.lazy import Lazy
 from vnetlab.many import Guarantees
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
     from numpy.typing import NDArray
 
     from vnetlab.guarantees import Guarantee
@@ -23,7 +25,7 @@ KINDS = tuple(VerdictKind)
 HOLDS = KINDS.index(VerdictKind.HOLDS)
 
 
-class Verdicts(Sequence[Verdict]):
+class Verdicts(Lazy[Verdict]):
     """One verdict for each guarantee, in their order."""
 
     def __init__(
@@ -52,26 +54,9 @@ class Verdicts(Sequence[Verdict]):
     def __len__(self) -> int:
         return len(self.kinds)
 
-    @overload
-    def __getitem__(self, at: int) -> Verdict: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Verdict, ...]: ...
-    def __getitem__(self, at: int | slice) -> Verdict | tuple[Verdict, ...]:
-        if isinstance(at, slice):
-            return tuple(self[number] for number in range(*at.indices(len(self))))
-        number = range(len(self))[at]
+    def _item(self, number: int) -> Verdict:
         known = self._known.get(number)
         return self._make(number) if known is None else known
-
-    def __iter__(self) -> Iterator[Verdict]:
-        return (self[number] for number in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
 
     @property
     def made(self) -> Mapping[int, Verdict]:

@@ -7,14 +7,14 @@ to refuse stays closed, and where nothing is to arrive, a frame for somebody els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vnetlab import garbage, names
 from vnetlab.guarantees import LINK_WIDE, Outcome, Protocol
+from vnetlab.lazy import Lazy
 from vnetlab.many import Guarantees
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.guest import Exit, Guest
@@ -26,7 +26,7 @@ from vnetlab.predict.world import Sockets
 from vnetlab.topology.links import macs_on_links
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,7 +47,7 @@ def predict(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -
         return _predictions(topology, state, Guarantees.of(guarantees))
 
 
-class Predictions(Sequence[Prediction]):
+class Predictions(Lazy[Prediction]):
     """One prediction for each guarantee, in their order: of those that are alike, one is worked out."""
 
     def __init__(
@@ -66,14 +66,8 @@ class Predictions(Sequence[Prediction]):
     def __len__(self) -> int:
         return len(self.which)
 
-    @overload
-    def __getitem__(self, at: int) -> Prediction: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Prediction, ...]: ...
-    def __getitem__(self, at: int | slice) -> Prediction | tuple[Prediction, ...]:
-        if isinstance(at, slice):
-            return tuple(self[number] for number in range(*at.indices(len(self))))
-        return self._exchanged(self.found, range(len(self))[at])
+    def _item(self, number: int) -> Prediction:
+        return self._exchanged(self.found, number)
 
     def bare(self, number: int) -> Prediction:
         """Return a prediction without what the flow exercises, which of a flood is most of it."""
@@ -85,16 +79,6 @@ class Predictions(Sequence[Prediction]):
             return found[which]
         known, wanted = self._guarantees[self.asked[which]], self._guarantees[number]
         return self._alike.exchange(found[which], known, wanted)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return (self[number] for number in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
 
     def differs_from(self, other: Predictions) -> bool:
         """Tell whether the model of another State says anything else of any guarantee."""
