@@ -63,16 +63,7 @@ def change_running(
 
     Raises LabNotFound where none of that name is up, and as converge() does.
     """
-    from vnetlab.kernel.holder import Holder
-
-    with ExitStack() as undo:
-        holder = undo.enter_context(Holder.find_own(name))
-        with alone(holder, "vnetlab up", told):
-            if not holder.description():
-                return None
-            found = converge(holder, desired, topology)
-        undo.pop_all()
-    return holder, found
+    return _alone_with(name, told, lambda holder: converge(holder, desired, topology))
 
 
 def keep_running(
@@ -83,6 +74,20 @@ def keep_running(
     For labs on this very machine, which are not changed while they are up. Raises LabNotFound where none of
     that name is up, UserError where it is another one by now.
     """
+
+    def unchanged(holder: Holder) -> Comparison:
+        found = compare(holder, desired, topology)
+        if not found.same:
+            raise _unchangeable(name)
+        return found
+
+    return _alone_with(name, told, unchanged)
+
+
+def _alone_with(
+    name: str, told: Callable[[str], None], act: Callable[[Holder], Comparison]
+) -> tuple[Holder, Comparison] | None:
+    """Return a lab that is up and what was found in it, nobody else having it; None: still coming up."""
     from vnetlab.kernel.holder import Holder
 
     with ExitStack() as undo:
@@ -90,9 +95,7 @@ def keep_running(
         with alone(holder, "vnetlab up", told):
             if not holder.description():
                 return None
-            found = compare(holder, desired, topology)
-        if not found.same:
-            raise _unchangeable(name)
+            found = act(holder)
         undo.pop_all()
     return holder, found
 
@@ -115,12 +118,12 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
 
     try:
         with Agent(holder, PRELOAD) as agent:
-            nodes = _nodes(decode(holder.description()), topology)
+            was, about = decode(holder.description()), describe(topology)
+            nodes = _nodes(was, topology)
             found = _compare(agent, nodes, desired, topology)
-            about = describe(topology)
-            if any(node.backend == "local" for node in decode(holder.description()).nodes):
+            if any(node.backend == "local" for node in was.nodes):
                 raise _unchangeable(holder.name)
-            if not found.plan.steps and decode(holder.description()) == about:
+            if not found.plan.steps and was == about:
                 return found
             if absent := detect.missing(desired):
                 raise FeatureUnavailable(absent)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import state_of_machine
+from machine import NO_USER_NAMESPACES, state_of_machine
 
 pytestmark = pytest.mark.kernel
 
@@ -134,23 +134,13 @@ def test_no_nftables_binding(tmp_path: Path) -> None:
 
 
 def test_no_user_namespaces(ordinary_user: list[str]) -> None:
-    """A user namespace that allows no further ones, with the privileges in it given up by exec."""
-    forbid = """
-import os, sys
-if "inside" not in os.environ:
-    from vnetlab.kernel import linux
-    uid, gid = os.geteuid(), os.getegid()
-    linux.unshare(linux.CLONE_NEWUSER)
-    maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
-    for name, text in maps.items():
-        open("/proc/self/" + name, "w").write(text)
-    open("/proc/sys/user/max_user_namespaces", "w").write("0")
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, "inside": "1"})
-from vnetlab.cli.main import run
-sys.exit(run(["doctor", "--json"]))
-"""
+    ask = 'from vnetlab.cli.main import run\nsys.exit(run(["doctor", "--json"]))\n'
     done = subprocess.run(
-        [*ordinary_user, "-c", forbid], capture_output=True, text=True, check=False, timeout=DEADLINE
+        [*ordinary_user, "-c", NO_USER_NAMESPACES + ask],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
     )
     assert (done.returncode, done.stderr) == (3, "")
     checks = by_name(json.loads(done.stdout))
