@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NLM_F_REQUEST = 0x1
-NLM_F_MULTI = 0x2
 NLM_F_ACK = 0x4
 NLM_F_DUMP = 0x300
 
@@ -67,11 +66,6 @@ class Netlink:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-
-    @property
-    def pending(self) -> int:
-        """How many messages wait for flush()."""
-        return len(self._queue)
 
     def add(self, message: bytes, subject: Subject) -> bool:
         """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it."""

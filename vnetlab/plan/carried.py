@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from vnetlab.plan.steps import Step
     from vnetlab.state import Address, Namespace, Neighbour, StaticRoute
-    from vnetlab.topology.model import IPAddress, IPNetwork
+    from vnetlab.topology.model import IPNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,3 @@ def _without_addresses(before: Namespace, after: Namespace) -> frozenset[str]:
     had = {a.device for a in before.addresses if a.address.version == 4}
     gone = set(_addresses(before, after)[0])
     return frozenset(had - {a.device for a in before.addresses if a.address.version == 4 and a not in gone})
-
-
-def addresses_of(namespace: Namespace, device: str) -> tuple[IPAddress, ...]:
-    """Return the addresses of a device."""
-    return tuple(a.address.ip for a in namespace.addresses if a.device == device)
