@@ -159,6 +159,8 @@ def test_a_closed_stdout_is_no_error_of_ours() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_unwind(number: signal.Signals) -> None:
     cleaned: list[str] = []
+    # Under nohup(1) a hangup is ignored, here as in the command, and the test would wait for ever.
+    inherited = signal.signal(number, signal.SIG_DFL)
 
     def work(done: Callable[[str], None]) -> None:
         try:
@@ -167,8 +169,11 @@ def test_signals_unwind(number: signal.Signals) -> None:
         finally:
             done("cleaned")
 
-    with Border() as border:
-        work(cleaned.append)
+    try:
+        with Border() as border:
+            work(cleaned.append)
+    finally:
+        signal.signal(number, inherited)
     assert cleaned == ["cleaned"]
     assert border.exit_code == 128 + number
 
