@@ -175,6 +175,9 @@ def _settings(state: State, namespace: Namespace) -> Iterator[Fault]:
         if (name == "proxy_arp" and not forwards) or (name == "rp_filter" and namespace.kind != "host"):
             continue
         values = {f"net/{family}/conf/{scope}/{name}": value for scope in ("all", *devices)}
+        if name == "proxy_arp":
+            # By default a proxy waits by chance, for up to 0.8 s (`proxy_delay`, arp(7)): nobody listens so long.
+            values |= {f"net/ipv4/neigh/{device}/proxy_delay": "0" for device in devices}
         yield _fault(state, fault.SETTING, with_sysctls(namespace, values), name, what)
     for sysctl in namespace.sysctls:
         parts = sysctl.key.split("/")
