@@ -176,7 +176,7 @@ def _settings(state: State, namespace: Namespace) -> Iterator[Fault]:
             continue
         values = {f"net/{family}/conf/{scope}/{name}": value for scope in ("all", *devices)}
         if name == "proxy_arp":
-            # By default a proxy waits by chance, for up to 0.8 s (`proxy_delay`, arp(7)): nobody listens so long.
+            # A proxy waits by chance for up to 0.8 s (`proxy_delay`, arp(7)); no flight listens so long.
             values |= {f"net/ipv4/neigh/{device}/proxy_delay": "0" for device in devices}
         yield _fault(state, fault.SETTING, with_sysctls(namespace, values), name, what)
     for sysctl in namespace.sysctls:
