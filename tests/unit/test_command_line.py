@@ -156,7 +156,7 @@ def test_a_closed_stdout_is_no_error_of_ours() -> None:
     assert done.returncode in (0, 128 + signal.SIGPIPE)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_unwind(number: signal.Signals) -> None:
     cleaned: list[str] = []
     # Under nohup(1) a hangup is ignored, here as in the command, and the test would wait for ever.

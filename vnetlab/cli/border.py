@@ -42,9 +42,10 @@ class Border:
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def __enter__(self) -> Border:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # One that is ignored, as nohup does, stays ignored.
-            if self._handlers[number] == signal.SIG_DFL:
+        for number, handler in self._handlers.items():
+            # One that is ignored, as nohup does, stays ignored. Python's own handler of SIGINT raises
+            # KeyboardInterrupt, after which Python may kill itself by SIGINT rather than exit with our code.
+            if handler in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, _terminate)
         return self
 
