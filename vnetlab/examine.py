@@ -3,10 +3,10 @@
 ::
 
     read the State present -> fly the probes -> judge -> settle
-                              predict twice, meanwhile
+                              predict, meanwhile
 
 The State is read right before the flight, so that a change by hand meets both. What the model says of it and
-of the compiled State is worked out in this process while the agent flies.
+of the compiled State is worked out in this process while the agent flies, once where they are the same to it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vnetlab.kernel.read import nodes_of, read
 from vnetlab.many import Guarantees
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.fib import LOOPBACK
-from vnetlab.predict.matrix import model_of, predict
+from vnetlab.predict.matrix import model_of, predict, predict_again
 from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import judge
 from vnetlab.probe.trial import plan_flight
@@ -73,7 +73,7 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Seque
     ruled = frozenset(space.name for space in present.namespaces if space.tables)
     with agent.running(fly_counted, Order(flight, ruled)) as result:
         predicted = predict(topology, compiled, guarantees)
-        again = predict(topology, present, guarantees)
+        again = predict_again(topology, predicted, present, guarantees)
         flown = result()
     changes = drift(compiled, present) if predicted.differs_from(again) else ()
     judged = judge(guarantees, flight, flown.log)

@@ -18,7 +18,7 @@ from vnetlab.kernel.read import nodes_of, read
 from vnetlab.kernel.read_tables import tables
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
-from vnetlab.predict.matrix import predict
+from vnetlab.predict.matrix import predict, predict_again
 from vnetlab.state import Namespace, State, Veth
 from vnetlab.topology.model import Topology
 
@@ -106,7 +106,9 @@ def test_what_is_present_is_what_was_desired(file: Path) -> None:
         assert rules_by_chain(found) == rules_by_chain(wanted)
         assert found.beyond == ()
     guarantees = guarantees_for(topology)
-    assert predict(topology, present, guarantees) == predict(topology, desired, guarantees)
+    predicted = predict(topology, desired, guarantees)
+    assert predict(topology, present, guarantees) == predicted
+    assert predict_again(topology, predicted, present, guarantees) is predicted
 
 
 def test_ends_of_equal_index_are_told_apart() -> None:

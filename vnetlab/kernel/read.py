@@ -16,7 +16,7 @@ from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vnetlab.kernel.read_messages import Found
     from vnetlab.kernel.spaces import Spaces
@@ -106,7 +106,7 @@ def _contents(settings: Settings) -> _Contents:
     with Netlink() as netlink:
         links = [read_messages.link(body) for body in _dump(netlink, read_messages.GET_LINKS)]
         names = {link.index: link.name for link in links}
-        addresses = [read_messages.address(b, names) for b in _dump(netlink, read_messages.GET_ADDRESSES)]
+        addresses = _addresses(netlink, names)
         routes = [read_messages.route(b, names) for b in _dump(netlink, read_messages.GET_ROUTES)]
         entries = [read_messages.neighbour(b, names) for b in _dump(netlink, read_messages.GET_NEIGHBOURS)]
         rules = [read_messages.rule(b) for b in _dump(netlink, read_messages.GET_RULES)]
@@ -125,6 +125,16 @@ def _contents(settings: Settings) -> _Contents:
         read_tables.tables(listing),
         tuple(odd),
     )
+
+
+def _addresses(netlink: Netlink, names: Mapping[int, str]) -> list[Address]:
+    """Return the addresses in the order in which they were given.
+
+    The kernel puts a new IPv6 address before the others of its device (`ipv6_link_dev_addr`).
+    """
+    found = [read_messages.address(body, names) for body in _dump(netlink, read_messages.GET_ADDRESSES)]
+    four = [each for each in found if each.address.version == 4]
+    return four + [each for each in reversed(found) if each.address.version == 6]
 
 
 def _dump(netlink: Netlink, kind: int) -> Iterator[memoryview]:

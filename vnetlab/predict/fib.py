@@ -241,8 +241,13 @@ class Fib:
         return next((own.address for own in self.addresses), None)
 
     def source_on(self, device: str, destination: int) -> int | None:
-        """Choose an IPv6 source on a device by RFC 6724, 5: rules 1, 2, 5, 6 and 8."""
-        candidates = [own for own in self.addresses if not is_link_local(own.address) or own.device == device]
+        """Choose an IPv6 source on a device by RFC 6724, 5: rules 1, 2, 5, 6 and 8.
+
+        Of equal ones the kernel takes the first of its list, which is the one that was given last.
+        """
+        candidates = [
+            own for own in reversed(self.addresses) if not is_link_local(own.address) or own.device == device
+        ]
         if not candidates:
             return None
         best = max(candidates, key=lambda own: _merit(own, device, destination))

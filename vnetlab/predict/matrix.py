@@ -21,6 +21,7 @@ from vnetlab.predict.guest import Exit, Guest
 from vnetlab.predict.journey import Prediction
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.model import Model
+from vnetlab.predict.sameness import is_same
 from vnetlab.predict.symbols import Symbols
 from vnetlab.predict.world import Sockets
 from vnetlab.topology.links import macs_on_links
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from vnetlab.guarantees import Guarantee
     from vnetlab.items import Item
+    from vnetlab.predict.world import World
     from vnetlab.state import State
     from vnetlab.topology.model import IPAddress, IPNetwork, Topology, Vm
 
@@ -47,14 +49,24 @@ def predict(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -
         return _predictions(topology, state, Guarantees.of(guarantees))
 
 
+def predict_again(
+    topology: Topology, before: Predictions, state: State, guarantees: Sequence[Guarantee]
+) -> Predictions:
+    """Do as predict() for another State of the same lab: what is the same to the model is not asked twice."""
+    with garbage.paused():
+        same = is_same(before.world, state)
+    return before if same else predict(topology, state, guarantees)
+
+
 class Predictions(Lazy[Prediction]):
     """One prediction for each guarantee, in their order: of those that are alike, one is worked out."""
 
     def __init__(
-        self, guarantees: Guarantees, alike: Alike, which: NDArray[np.int64], asked: Sequence[int],
-        found: Sequence[Prediction],
+        self, world: World, guarantees: Guarantees, alike: Alike, which: NDArray[np.int64],
+        asked: Sequence[int], found: Sequence[Prediction],
     ) -> None:  # fmt: skip
         """Take for each guarantee which answer is its own; and of each the guarantee that was asked about."""
+        self.world = world
         self.which = which
         self.asked = tuple(asked)
         self.found = tuple(found)
@@ -139,7 +151,7 @@ def _predictions(topology: Topology, state: State, many: Guarantees) -> Predicti
                     any_frame=guarantee.expected not in _REACHED,
                 )
             )
-    return Predictions(many, alike, which[group], asked, found)
+    return Predictions(model.world, many, alike, which[group], asked, found)
 
 
 class Alike:

@@ -48,6 +48,8 @@ class Space:
         self.kind = namespace.kind
         self.devices = {link.name: _device(link, namespace.name) for link in namespace.links}
         self._settings = written(namespace.sysctls)
+        self.asked: dict[tuple[str, str, int], int] = {}
+        """Every setting that was asked for, as keys to be tried in order and the default, with the answer."""
         self.beyond = namespace.beyond[0] if namespace.beyond else self._unmodelled()
         self.devices[LOOPBACK] = Device(LOOPBACK, "loopback", "00:00:00:00:00:00", _LOOPBACK_MTU)
 
@@ -91,20 +93,25 @@ class Space:
 
     def setting(self, family: str, device: str, name: str, default: int = 0) -> int:
         """Return a device's setting below ``net/FAMILY/conf``; new devices start from ``default``."""
-        for scope in (device, "default"):
-            value = self._settings.get(f"net/{family}/conf/{scope}/{name}")
-            if value is not None:
-                return int(value)
-        return default
+        conf = f"net/{family}/conf"
+        return self.answer(f"{conf}/{device}/{name}", f"{conf}/default/{name}", default)
 
     def most(self, family: str, device: str, name: str) -> int:
         """Return the larger of a device's setting and that of ``all`` (`IN_DEV_MAXCONF`)."""
-        overall = self._settings.get(f"net/{family}/conf/all/{name}", "0")
-        return max(int(overall), self.setting(family, device, name))
+        return max(self.plain_setting(f"net/{family}/conf/all/{name}"), self.setting(family, device, name))
 
     def plain_setting(self, key: str, default: int = 0) -> int:
         """Return a setting that has no device."""
-        return int(self._settings.get(key, default))
+        return self.answer(key, "", default)
+
+    def answer(self, key: str, otherwise: str, default: int) -> int:
+        """Return the first of two settings that is there, and remember that it was asked for."""
+        question = (key, otherwise, default)
+        known = self.asked.get(question)
+        if known is None:
+            value = self._settings.get(key, self._settings.get(otherwise))
+            known = self.asked[question] = default if value is None else int(value)
+        return known
 
     def forwards(self, version: int, device: str) -> bool:
         """Tell whether what comes in by a device may be forwarded.
@@ -113,8 +120,8 @@ class Space:
         """
         if version == 4:
             return bool(self.setting("ipv4", device, "forwarding"))
-        overall = self._settings.get("net/ipv6/conf/all/forwarding", "0") != "0"
-        return overall or bool(self.setting("ipv6", device, "force_forwarding"))
+        overall = self.plain_setting("net/ipv6/conf/all/forwarding")
+        return bool(overall) or bool(self.setting("ipv6", device, "force_forwarding"))
 
     def has_ipv6(self, device: str) -> bool:
         """Tell whether a device takes part in IPv6 at all."""
