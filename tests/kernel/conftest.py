@@ -33,10 +33,18 @@ def pytest_configure() -> None:
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.iter_markers("spread")) and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Some versions of pytest and pytest-xdist do not get on, and every test is given to anybody."""
+    if getattr(session.config.option, "loadgroup", False):
+        grouped = [item for item in session.items if any(item.iter_markers("xdist_group"))]
+        assert all("@" in item.nodeid for item in grouped), "pytest-xdist does not keep groups together"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
