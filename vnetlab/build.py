@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from vnetlab import local, plan
+from vnetlab import local, plan, probe
 from vnetlab.description import describe, hosts_file
 from vnetlab.errors import FeatureUnavailable
 from vnetlab.kernel import detect
-from vnetlab.kernel.agent import Agent
+from vnetlab.kernel.agent import PRELOAD, Agent
 from vnetlab.kernel.holder import Holder
 from vnetlab.kernel.lock import alone
-from vnetlab.probe import PRELOAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +30,29 @@ def build(
     LabExists, and KernelError with everything undone.
     """
     # The process that tries the kernel's features imports what it needs while we compile.
-    with Agent(None, detect.PRELOAD) as scratch:
+    with detect.begin() or nullcontext() as scratch:
         state = desired()
         if absent := detect.missing(state, scratch):
             raise FeatureUnavailable(absent)
+    stays = not (keep or topology.local)
     with ExitStack() as undo:
         holder = undo.enter_context(Holder.start(name))
         if topology.local:
             undo.callback(local.clear_alone, name)
         undo.callback(holder.end)
-        # It imports what a flight needs while the lab is built: whoever enters a lab will probe it.
-        prober = undo.enter_context(Agent(holder, PRELOAD)) if not (keep or topology.local) else None
-        with alone(holder, "vnetlab up") if keep else nullcontext():
-            with Agent(holder) as builder:
-                if topology.local:
-                    local.make(builder, topology, state, name)
-                else:
-                    apply_all(builder, state, hosts_file(topology))
+        with alone(holder, "vnetlab up") if keep else nullcontext(), ExitStack() as after:
+            # Whoever enters a lab will probe it: once it is made, what a flight needs is imported.
+            builder = after.enter_context(Agent(holder, (*PRELOAD, *probe.PRELOAD) if stays else PRELOAD))
+            if topology.local:
+                local.make(builder, topology, state, name)
+            else:
+                apply_all(builder, state, hosts_file(topology))
             if keep:
                 holder.keep(describe(topology).encode())
+            if stays:
+                after.pop_all()
         undo.pop_all()
-    return holder, prober
+    return holder, builder if stays else None
 
 
 def apply_all(agent: Agent, state: State, hosts: str) -> None:

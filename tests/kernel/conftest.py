@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Some versions of pytest and pytest-xdist do not get on, and every test is given to anybody."""
+    """Fail where pytest and pytest-xdist do not get on, and every test is given to anybody."""
     if getattr(session.config.option, "loadgroup", False):
         grouped = [item for item in session.items if any(item.iter_markers("xdist_group"))]
         assert all("@" in item.nodeid for item in grouped), "pytest-xdist does not keep groups together"

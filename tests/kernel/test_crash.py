@@ -306,7 +306,8 @@ def meeting_a_fault(making: Callable[..., None], fault: Fault) -> Callable[..., 
 def test_a_fault_in_the_making_of_a_lab_leaves_nothing(
     lab_name: str, monkeypatch: pytest.MonkeyPatch, report: Callable[[str, int], None]
 ) -> None:
-    monkeypatch.setattr("vnetlab.kernel.detect.missing", lambda state, scratch: scratch.close() or ())
+    monkeypatch.setattr("vnetlab.kernel.detect.missing", lambda state, scratch: ())
+    monkeypatch.setattr("vnetlab.kernel.detect.begin", lambda: None)
     topology, making = Topology.parse(TINY, "tiny.yaml"), build.apply_all
     machine = state_of_machine()
     for number in count(1):

@@ -94,8 +94,27 @@ def try_without(python: list[str], preparation: str, tap: bool = False) -> list[
     return done.stdout.splitlines()
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything tried again, whatever other tests of this process have found."""
+    monkeypatch.setattr(detect, "_found", {})
+
+
 def test_nothing_is_missing_here() -> None:
     assert detect.missing(state(MASQUERADE)) == ()
+
+
+def test_what_was_there_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = detect.begin()
+    assert begun is not None
+    assert detect.missing(state(MASQUERADE), begun) == ()
+    assert detect.begin() is None
+    with monkeypatch.context() as nobody:
+        nobody.setattr("vnetlab.kernel.agent.Agent", lambda *_: pytest.fail("it was tried again"))
+        assert detect.missing(state(MASQUERADE)) == ()
+    odd = state(NftRule("ip saddr 10.0.0.1 strange 7", "x"))
+    assert len(detect.missing(odd)) == 1
+    assert len(detect.missing(odd)) == 1, "what is missing may come"
 
 
 def test_an_agent_started_beforehand_is_used_and_closed() -> None:

@@ -35,8 +35,8 @@ PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready")
 class Agent:
     """A process inside a lab. The constructor returns at once; the process starts meanwhile.
 
-    ``preload`` names modules that the process imports while the caller does something else. Without
-    a holder the process makes scratch namespaces for itself, which end with it.
+    ``preload`` names modules that the process imports while it has nothing else to do. Without a holder
+    the process makes scratch namespaces for itself, which end with it.
     """
 
     def __init__(self, holder: Holder | None, preload: tuple[str, ...] = PRELOAD) -> None:

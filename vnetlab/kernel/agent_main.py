@@ -121,11 +121,13 @@ def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoR
             context = Spaces(root)
         except OSError as error:
             context = enclosure.RefusedError("network namespace", error.errno or 0)
-    for module in preload:
-        # The call that needs it imports it again, and its caller is told.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+    waiting = list(preload)
     while True:
+        if waiting and not select.select([connection], [], [], 0)[0]:
+            # The call that needs it imports it again, and its caller is told.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(waiting.pop(0))
+            continue
         try:
             send(connection, _run(context, receive(connection)))
         except (EOFError, OSError):  # the starter ended, and nobody is there to be told anything

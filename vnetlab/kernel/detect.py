@@ -31,6 +31,9 @@ PRELOAD = ("vnetlab.kernel.detect", *agent.PRELOAD)
 """What the agent of a try imports; `missing()` takes one that was started earlier."""
 
 
+_KEPT = 100
+_found: dict[tuple[int, Needs], None] = {}
+"""The last States' needs of which this process found that nothing is missing."""
 _NFT_REMEDY = "a kernel with nf_tables and this part of it (`modprobe nf_tables`)"
 _OPERAND = re.compile(r"""\S*[\d"$@{}]\S*""")
 
@@ -56,14 +59,30 @@ class Needs:
     rulesets: tuple[Ruleset, ...]
 
 
+def begin() -> agent.Agent | None:
+    """Start what missing() tries features in, so that it imports meanwhile; None where all may be known."""
+    return None if _found else agent.Agent(None, PRELOAD)
+
+
 def missing(state: State, scratch: agent.Agent | None = None) -> tuple[Absent, ...]:
     """Return every feature that the State needs and the machine lacks; nothing stays behind.
 
-    ``scratch`` is an ``Agent(None, PRELOAD)``, for callers that have time to start it beforehand; it
-    is closed.
+    ``scratch`` is what begin() started; it is closed. What was there when this process tried it, as the
+    user that it is now, is not tried again.
     """
+    wanted = needs(state)
+    key = os.geteuid(), wanted
+    if key in _found:
+        if scratch:
+            scratch.close()
+        return ()
     with scratch or agent.Agent(None, PRELOAD) as trying:
-        return trying.call(attempt, needs(state))
+        absent = trying.call(attempt, wanted)
+    if not absent:
+        _found[key] = None
+        if len(_found) > _KEPT:
+            del _found[next(iter(_found))]
+    return absent
 
 
 def needs(state: State) -> Needs:
