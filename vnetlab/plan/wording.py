@@ -16,6 +16,7 @@ from vnetlab.plan.tables import plain
 from vnetlab.predict.parse import parse_rule
 from vnetlab.predict.rules import Values
 from vnetlab.predict.tables import parse_hook
+from vnetlab.predict.values import joined
 from vnetlab.state import State
 
 if TYPE_CHECKING:
@@ -90,21 +91,10 @@ def _plain(value: Any) -> Hashable:
     if isinstance(value, Values):
         numbers = {(n, n) for n in value.exact if isinstance(n, int)} | set(value.ranges)
         names = {name for name in value.exact if isinstance(name, str)}
-        return (tuple(_joined(numbers)), frozenset(names), frozenset(value.prefixes))
+        return (tuple(joined(numbers)), frozenset(names), frozenset(value.prefixes))
     if is_dataclass(value) and not isinstance(value, type):
         parts = [getattr(value, name) for name in value.__slots__]  # type: ignore[attr-defined]
         return (type(value).__name__, *(_plain(part) for part in parts))
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
     return value  # type: ignore[no-any-return]
-
-
-def _joined(spans: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ranges with those that touch made one, in order."""
-    found: list[tuple[int, int]] = []
-    for low, high in sorted(spans):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(high, found[-1][1]))
-        else:
-            found.append((low, high))
-    return found

@@ -10,7 +10,7 @@ from vnetlab.predict.rules import Lookup, Values
 from vnetlab.predict.tokens import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     from vnetlab.predict.rules import Key
@@ -84,12 +84,29 @@ def lookup_at(words: Words, keys: tuple[Key, ...], datum: Callable[[Words], tupl
 
 
 def _union(values: list[Values]) -> Values:
+    """Return all in one, alike for all that mean the same: the kernel lists numbers that touch as ranges."""
+    numbers = {(n, n) for v in values for n in v.exact if isinstance(n, int)}
+    spans = joined(numbers.union(*(v.ranges for v in values)))
     return Values(
-        frozenset().union(*(v.exact for v in values)),
-        tuple(span for v in values for span in v.ranges),
-        tuple(prefix for v in values for prefix in v.prefixes),
+        frozenset(
+            [name for v in values for name in v.exact if isinstance(name, str)]
+            + [low for low, high in spans if low == high]
+        ),
+        tuple(span for span in spans if span[0] < span[1]),
+        tuple(sorted({prefix for v in values for prefix in v.prefixes})),
         is_set=True,
     )
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges with those that touch made one, in order."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(high, found[-1][1]))
+        else:
+            found.append((low, high))
+    return found
 
 
 def member_at(words: Words, keys: tuple[Key, ...]) -> Member:
