@@ -1,6 +1,6 @@
 """Shares the tests out, checks that the machine stays as it was, and finds an ordinary user to test as.
 
-With ``-n 3 --dist loadgroup`` each file stays in one process, for what its tests share, but for files and
+With ``-n 4 --dist loadgroup`` each file stays in one process, for what its tests share, but for files and
 tests marked ``spread``. Those marked ``alone`` look at, or strain, what all labs of the machine have in
 common: they have a run of their own, where nothing else runs.
 """
