@@ -178,6 +178,21 @@ def test_signals_unwind(number: signal.Signals) -> None:
     assert border.exit_code == 128 + number
 
 
+def test_a_signal_while_a_class_is_made_is_a_signal() -> None:
+    class Interrupted:
+        def __set_name__(self, owner: type, name: str) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    inherited = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with Border() as border:
+            type("Made", (), {"late": Interrupted()})
+    finally:
+        signal.signal(signal.SIGTERM, inherited)
+    assert border.exit_code == 128 + signal.SIGTERM
+
+
 def test_files_are_told_from_labs() -> None:
     assert is_file("topologies/nat.yaml")
     assert is_file("nat.yaml")

@@ -88,10 +88,22 @@ def _complain(error: BaseException) -> int:
         case BrokenPipeError() | SystemExit():
             _give_up_stdout()
             return 128 + signal.SIGPIPE
+        case _ if signalled := _signal_behind(error):
+            return 128 + signalled.number
         case _:
             text = " ".join(str(error).split())
             _say(f"{type(error).__name__}: {text} ({DEBUG_VARIABLE}=1 shows where)")
             return OTHER
+
+
+def _signal_behind(error: BaseException) -> Terminated | None:
+    """Return the signal that an error comes of: Python makes others of one raised while a class is made."""
+    behind = error.__cause__ or error.__context__
+    while behind:
+        if isinstance(behind, Terminated):
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def _say(text: str) -> None:
