@@ -59,7 +59,7 @@ def test_every_pair_of_a_file_gets_its_own_promises(file: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_pair_of_random_labs_gets_its_own_promises(seed: int) -> None:
-    for document in random_documents(25, seed):
+    for document in random_documents(15, seed):
         check(Topology.of(**document))
 
 

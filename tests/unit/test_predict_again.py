@@ -17,7 +17,7 @@ from vnetlab.topology.model import Topology
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
-@pytest.mark.parametrize("name", ["isolated", "port-isolation"])
+@pytest.mark.parametrize("name", ["isolated", "bridge"])
 def test_no_fault_that_matters_is_taken_for_the_same(name: str) -> None:
     topology = Topology.load(TOPOLOGIES / f"{name}.yaml")
     state, guarantees = compile_topology(topology), guarantees_for(topology)

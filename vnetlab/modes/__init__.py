@@ -17,7 +17,6 @@ from vnetlab.modes.expectations import expected
 from vnetlab.modes.frame_sizes import full_size
 from vnetlab.modes.host_flows import absent_hosts, any_source, host_flows
 from vnetlab.modes.lacking import lacking
-from vnetlab.modes.mesh import mesh
 from vnetlab.modes.own_ways import own_ways
 from vnetlab.modes.pairs import host_to_isolated
 from vnetlab.modes.relays import advertisements, no_relays, proxies
@@ -77,6 +76,7 @@ def guarantees_for(topology: Topology, flows: Collection[str] = ()) -> Guarantee
     ``flows`` names kinds of flow (`FLOW_KINDS`) if not all are wanted. Raises UserError for a lab with so
     many machines that their pairs would fill the memory.
     """
+    from vnetlab.modes.mesh import mesh  # numpy, which no other command needs
 
     def wanted(guarantee: Guarantee) -> bool:
         return not flows or kind_of(guarantee.flow) in flows
