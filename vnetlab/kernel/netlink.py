@@ -7,6 +7,7 @@ step the kernel refused.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -38,6 +39,11 @@ _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 # 100 of them stay well below the smallest receive buffer in use (net.core.rmem_default, 212992).
 _BATCH = 100
 _RECEIVE = 1 << 18
+_REMEDIES = {
+    errno.EXFULL: "a bridge takes 1,023 ports (BR_MAX_PORTS); `ip link show master BRIDGE` lists them: "
+    "delete those that were attached by hand, or spread the machines over several networks",
+}
+"""What to do about errors whose name says nothing."""
 
 
 class Subject(Protocol):
@@ -100,6 +106,7 @@ class Netlink:
                 number = -_ERROR.unpack_from(body)[0]
                 if number:
                     why = f"{os.strerror(number)}{_explanation(flags, body)}"
+                    why += f": {_REMEDIES[number]}" if number in _REMEDIES else ""
                     refused.append((sequence - first, why))
         if refused:
             at, why = min(refused)
