@@ -1,4 +1,4 @@
-"""A machine that was restarted with a lab on it: what was recorded is no more, and what is there is not the lab's.
+"""A machine restarted with a lab on it: what was recorded is no more, and what is there is not the lab's.
 
 The machine is played: its namespaces are thrown away, with every device and setting, and others made, in
 which the kernel says another boot id; the folder of the journals is the same.

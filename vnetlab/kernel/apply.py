@@ -13,7 +13,7 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import conntrack, messages, nftables, read_messages, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, switch_messages, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
@@ -31,6 +31,7 @@ from vnetlab.plan import (
     DeleteLink,
     DetachPort,
     EndFlows,
+    ForwardPort,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -41,6 +42,7 @@ from vnetlab.plan import (
     RemoveNamespace,
     RemoveNeighbour,
     RemoveRoute,
+    SetOptions,
     SetSysctls,
     Step,
     UnisolatePort,
@@ -199,6 +201,21 @@ class Visit:
         self._queue(step, messages.set_isolated(index, isolated=False))
 
     @do.register
+    def _(self, step: SetOptions) -> None:
+        index = self._index(step, step.device)
+        set_option = switch_messages.set_bridge if step.of_bridge else switch_messages.set_port
+        for option in step.options:
+            self._queue(step, set_option(index, option))
+
+    @do.register
+    def _(self, step: ForwardPort) -> None:
+        self.flush()
+        dump = self._netlink.dump(read_messages.dump(read_messages.GET_LINKS))
+        found = [link for link in (read_messages.link(body) for _, body in dump) if link.name == step.device]
+        if any(link.blocked for link in found):
+            self._queue(step, switch_messages.set_forwarding(found[0].index))
+
+    @do.register
     def _(self, step: LinkUp) -> None:
         self._queue(step, messages.set_up(self._index(step, step.device)))
 
@@ -234,7 +251,11 @@ class Visit:
     @do.register
     def _(self, step: ChangeRoute) -> None:
         index = self._index(step, step.route.device)
-        self._queue(step, messages.change_route(step.route, index))
+        if step.route.metric == step.old.metric:
+            self._queue(step, messages.change_route(step.route, index))
+        else:  # to the kernel they are two
+            self._queue(step, messages.add_route(step.route, index))
+            self._queue(step, messages.remove_route(step.old, self._index(step, step.old.device)))
 
     @do.register
     def _(self, step: RemoveRoute) -> None:

@@ -9,6 +9,7 @@ from vnetlab.plan.steps import Effect, Step
 
 if TYPE_CHECKING:
     from vnetlab.state import Address, Bridge, Link, Neighbour, StaticRoute, Tap, Veth
+    from vnetlab.switching import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,33 @@ class UnisolatePort(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class SetOptions(Step):
+    """Give a bridge, or a port of one, options, in this order."""
+
+    device: str
+    of_bridge: bool
+    options: tuple[Option, ...]
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        what = "bridge" if self.of_bridge else "port"
+        return f"set {', '.join(map(str, self.options))} of {what} {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPort(Step):
+    """Have a port with carrier forward, if something keeps it from that."""
+
+    device: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"let port {self.device} forward"
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp(Step):
     """Set a device up."""
 
@@ -227,7 +255,8 @@ class AddRoute(Step):
     route: StaticRoute
 
     def _what(self) -> str:
-        return f"add route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+        route = self.route
+        return f"add route to {route.prefix} via {route.via} on {route.device}{_metric(route)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +269,8 @@ class ChangeRoute(Step):
     effect: ClassVar[Effect] = Effect.CHANGE
 
     def _what(self) -> str:
-        was, now = self.old, self.route
-        return f"change route to {now.prefix} from {was.via} on {was.device} to {now.via} on {now.device}"
+        was, now = (f"{r.via} on {r.device}{_metric(r)}" for r in (self.old, self.route))
+        return f"change route to {self.route.prefix} from {was} to {now}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +282,8 @@ class RemoveRoute(Step):
     effect: ClassVar[Effect] = Effect.REMOVE
 
     def _what(self) -> str:
-        return f"remove route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+        route = self.route
+        return f"remove route to {route.prefix} via {route.via} on {route.device}{_metric(route)}"
 
 
 def _named(link: Link) -> str:
@@ -262,3 +292,7 @@ def _named(link: Link) -> str:
 
 def _port(link: Link) -> str:
     return f" on bridge {link.master}" if link.master else ""
+
+
+def _metric(route: StaticRoute) -> str:
+    return f" with metric {route.metric}" if route.metric else ""

@@ -20,6 +20,7 @@ from vnetlab.plan.device_steps import (
     AttachPort,
     CreateVeth,
     DeleteLink,
+    ForwardPort,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -177,6 +178,7 @@ class _Change:
                 yield AttachPort(*end, link.master)
             if link.isolated:
                 yield IsolatePort(*end)
+            yield from links.options(self.name, link)
         if self.new:
             # Tables of the netdev family hook into devices by name, so those have to exist.
             yield from (LoadTable(self.name, t) for t in self.after.tables if t.family == "netdev")
@@ -223,6 +225,8 @@ class _Change:
             was_up = link.name in self.kept and self.links.before[end].up and not self.links.bounced(end)
             if link.up and not was_up:
                 yield LinkUp(*end)
+                if link.master and link.name in self.kept and not self.links.bounced(end):
+                    yield ForwardPort(*end)
 
 
 def _loss(before: Namespace, after: Namespace, devices: Links, kept: frozenset[str]) -> carried.Loss:
