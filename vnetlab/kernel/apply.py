@@ -31,6 +31,7 @@ from vnetlab.plan import (
     DeleteLink,
     DetachPort,
     EndFlows,
+    ForgetNeighbours,
     ForwardPort,
     IsolatePort,
     LinkDown,
@@ -192,13 +193,9 @@ class Visit:
         self._queue(step, messages.set_master(self._index(step, step.device), 0))
 
     @do.register
-    def _(self, step: IsolatePort) -> None:
-        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated=True))
-
-    @do.register
-    def _(self, step: UnisolatePort) -> None:
-        index = self._index(step, step.device)
-        self._queue(step, messages.set_isolated(index, isolated=False))
+    def _(self, step: IsolatePort | UnisolatePort) -> None:
+        isolated = isinstance(step, IsolatePort)
+        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated))
 
     @do.register
     def _(self, step: SetOptions) -> None:
@@ -210,8 +207,8 @@ class Visit:
     @do.register
     def _(self, step: ForwardPort) -> None:
         self.flush()
-        dump = self._netlink.dump(read_messages.dump(read_messages.GET_LINKS))
-        found = [link for link in (read_messages.link(body) for _, body in dump) if link.name == step.device]
+        links = map(read_messages.link, self._dump(read_messages.GET_LINKS))
+        found = [link for link in links if link.name == step.device]
         if any(link.blocked for link in found):
             self._queue(step, switch_messages.set_forwarding(found[0].index))
 
@@ -244,6 +241,17 @@ class Visit:
         self._queue(step, messages.remove_neighbour(step.neighbour, index))
 
     @do.register
+    def _(self, step: ForgetNeighbours) -> None:
+        index = self._index(step, step.device)
+        self.flush()
+        known = set(step.known)
+        addresses = {entry.address for entry in known}
+        for body in self._dump(read_messages.GET_NEIGHBOURS):
+            found = read_messages.learned_neighbour(body, {index: step.device})
+            if found and found.address in addresses and found not in known:
+                self._queue(step, messages.remove_neighbour(found, index), gone=True)
+
+    @do.register
     def _(self, step: AddRoute) -> None:
         index = self._index(step, step.route.device)
         self._queue(step, messages.add_route(step.route, index))
@@ -265,11 +273,14 @@ class Visit:
     def _has(self, address: Address, index: int) -> bool:
         self.flush()
         names = {index: address.device}
-        dump = self._netlink.dump(read_messages.dump(read_messages.GET_ADDRESSES))
-        return any(read_messages.address(body, names) == address for _, body in dump)
+        dump = self._dump(read_messages.GET_ADDRESSES)
+        return any(read_messages.address(body, names) == address for body in dump)
 
-    def _queue(self, step: Step, message: bytes) -> None:
-        if self._netlink.add(message, step):
+    def _dump(self, kind: int) -> list[memoryview]:
+        return [body for _, body in self._netlink.dump(read_messages.dump(kind))]
+
+    def _queue(self, step: Step, message: bytes, *, gone: bool = False) -> None:
+        if self._netlink.add(message, step, gone=gone):
             self.flush()
 
     def _index(self, step: Step, device: str) -> int:

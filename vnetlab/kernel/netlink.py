@@ -66,6 +66,7 @@ class Netlink:
         self._sequence = 0
         self._queue: list[bytearray] = []
         self._subjects: list[Subject] = []
+        self._may_be_gone: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +74,13 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def add(self, message: bytes, subject: Subject) -> bool:
-        """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it."""
+    def add(self, message: bytes, subject: Subject, *, gone: bool = False) -> bool:
+        """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it.
+
+        ``gone`` is for what removes something that the kernel may have removed meanwhile: that is no error.
+        """
+        if gone:
+            self._may_be_gone.add(self._sequence + len(self._queue) + 1)
         self._queue.append(bytearray(message))
         self._subjects.append(subject)
         return len(self._queue) >= _BATCH or writes.watched()
@@ -104,6 +110,8 @@ class Netlink:
                     continue
                 left -= 1
                 number = -_ERROR.unpack_from(body)[0]
+                if number == errno.ENOENT and sequence in self._may_be_gone:
+                    continue
                 if number:
                     why = f"{os.strerror(number)}{_explanation(flags, body)}"
                     why += f": {_REMEDIES[number]}" if number in _REMEDIES else ""

@@ -31,7 +31,7 @@ _NUMBER = struct.Struct("=I")
 _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEIGHBOURS: _NEIGHBOUR}
 
 _IFF_UP = 0x1
-_NUD_PERMANENT = 0x80
+_NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _MAIN, _LOCAL, _BY_KERNEL, _UNICAST = 254, 255, 2, 1
 _OWN_RULES = (0, 32766, 32767)
 _NOTHING = memoryview(b"")
@@ -152,9 +152,21 @@ def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, 
 
 def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
     """Decode a permanent neighbour; None for any other."""
-    family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+    state = _NEIGHBOUR.unpack_from(body)[2]
+    return _neighbour(body, names) if state & _NUD_PERMANENT else None
+
+
+def learned_neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
+    """Decode a neighbour that was learned by a device among these; None for any other."""
+    _, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+    given = state & (_NUD_PERMANENT | _NUD_NOARP)
+    return _neighbour(body, names) if index in names and not given else None
+
+
+def _neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
+    family, index, *_ = _NEIGHBOUR.unpack_from(body)
     found = attributes(body, _NEIGHBOUR.size)
-    if not state & _NUD_PERMANENT or family not in (2, 10) or 1 not in found or 2 not in found:
+    if family not in (2, 10) or 1 not in found or 2 not in found:
         return None
     return Neighbour(names.get(index, ""), _ip(found[1]), bytes(found[2]).hex(":"))
 

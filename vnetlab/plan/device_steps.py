@@ -1,4 +1,7 @@
-"""Steps of devices, and of the addresses, neighbours and routes that devices carry."""
+"""Steps of devices, and of the addresses, neighbours and routes that devices carry.
+
+Those of bridge ports are in port_steps.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from vnetlab.plan.steps import Effect, Step
 
 if TYPE_CHECKING:
     from vnetlab.state import Address, Bridge, Link, Neighbour, StaticRoute, Tap, Veth
-    from vnetlab.switching import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,79 +111,6 @@ class ChangeMtu(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class AttachPort(Step):
-    """Make a device a port of a bridge."""
-
-    device: str
-    bridge: str
-
-    def _what(self) -> str:
-        return f"attach {self.device} to bridge {self.bridge}"
-
-
-@dataclass(frozen=True, slots=True)
-class DetachPort(Step):
-    """Make a device a port of no bridge."""
-
-    device: str
-    bridge: str
-
-    effect: ClassVar[Effect] = Effect.REMOVE
-
-    def _what(self) -> str:
-        return f"detach {self.device} from bridge {self.bridge}"
-
-
-@dataclass(frozen=True, slots=True)
-class IsolatePort(Step):
-    """Stop frames between a bridge port and the other isolated ones."""
-
-    device: str
-
-    def _what(self) -> str:
-        return f"isolate port {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnisolatePort(Step):
-    """Let frames pass between a bridge port and the isolated ones."""
-
-    device: str
-
-    effect: ClassVar[Effect] = Effect.REMOVE
-
-    def _what(self) -> str:
-        return f"end isolation of port {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetOptions(Step):
-    """Give a bridge, or a port of one, options, in this order."""
-
-    device: str
-    of_bridge: bool
-    options: tuple[Option, ...]
-
-    effect: ClassVar[Effect] = Effect.CHANGE
-
-    def _what(self) -> str:
-        what = "bridge" if self.of_bridge else "port"
-        return f"set {', '.join(map(str, self.options))} of {what} {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardPort(Step):
-    """Have a port with carrier forward, if something keeps it from that."""
-
-    device: str
-
-    effect: ClassVar[Effect] = Effect.CHANGE
-
-    def _what(self) -> str:
-        return f"let port {self.device} forward"
-
-
-@dataclass(frozen=True, slots=True)
 class LinkUp(Step):
     """Set a device up."""
 
@@ -246,6 +175,21 @@ class RemoveNeighbour(Step):
 
     def _what(self) -> str:
         return f"remove neighbour {self.neighbour.address} on {self.neighbour.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNeighbours(Step):
+    """Remove learned neighbour entries of these addresses, unless they say the same."""
+
+    device: str
+    known: tuple[Neighbour, ...]
+    """Where the addresses are by now."""
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        addresses = ", ".join(map(str, dict.fromkeys(entry.address for entry in self.known)))
+        return f"forget what {self.device} has learned of {addresses}"
 
 
 @dataclass(frozen=True, slots=True)

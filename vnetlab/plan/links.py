@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.plan.device_steps import (
-    AttachPort,
     ChangeMac,
     ChangeMtu,
     CreateBridge,
     CreateTap,
     CreateVeth,
+)
+from vnetlab.plan.port_steps import (
+    AttachPort,
     DetachPort,
     SetOptions,
     UnisolatePort,

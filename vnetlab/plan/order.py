@@ -15,17 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan import carried, flows, links, settings, stages, tables
+from vnetlab.plan import carried, flows, learned, links, settings, stages, tables
 from vnetlab.plan.device_steps import (
-    AttachPort,
     CreateVeth,
     DeleteLink,
-    ForwardPort,
-    IsolatePort,
     LinkDown,
     LinkUp,
     NameLink,
     UnnameLink,
+)
+from vnetlab.plan.port_steps import (
+    AttachPort,
+    ForwardPort,
+    IsolatePort,
 )
 from vnetlab.plan.steps import (
     ChangeTables,
@@ -81,6 +83,7 @@ def diff(present: State, desired: State) -> Plan:
             *(step for each in old for step in each.openings()),
             *(step for each in spaces for step in each.ups()),
             *(step for each in spaces for step in carried.additions(each.lasting, each.wanted)),
+            *learned.outdated(present, desired, devices.kept),
             *(RemoveNamespace(name) for name in before if name not in stay),
         )
     )
