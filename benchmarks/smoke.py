@@ -100,10 +100,10 @@ def count_requests(spaces: Spaces, steps: plan.Plan) -> int:
     count = 0
     add = Netlink.add
 
-    def counted_add(self: Netlink, message: bytes, subject: Subject) -> bool:
+    def counted_add(self: Netlink, message: bytes, subject: Subject, *, gone: bool = False) -> bool:
         nonlocal count
         count += 1
-        return add(self, message, subject)
+        return add(self, message, subject, gone=gone)
 
     Netlink.add = counted_add  # type: ignore[method-assign]
     try:

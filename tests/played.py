@@ -1,12 +1,14 @@
 """Namespaces that play a machine and what is on its LAN: nothing of the real machine is ever touched.
 
 The machine has network and mount namespaces of its own, and so a /run of its own; `eth0` leads to a gateway.
+A folder that plays a /run on a disk, and a boot id, let it be restarted: another one with the same folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 PACKAGES = Path(__file__).parents[1]
 _MACHINE = "mount -t tmpfs none /run && echo ready && exec sleep infinity"
+_BOOTED = (
+    "mount --bind {run} /run && mount --bind {boot} /proc/sys/kernel/random/boot_id"
+    " && echo ready && exec sleep infinity"
+)
 _GATEWAY = "echo ready && exec sleep infinity"
 
 
@@ -75,8 +81,10 @@ class Played:
 class Machine(Played):
     """A machine with a NIC ``eth0`` at 192.0.2.10 and 2001:db8:1::10, and behind it a gateway."""
 
-    def __init__(self) -> None:
-        super().__init__("-nm --propagation private", _MACHINE)
+    def __init__(self, run: Path | None = None, boot: Path | None = None) -> None:
+        """Start it; ``run`` is a folder that lasts, ``boot`` a file with the id of this start."""
+        program = _BOOTED.format(run=run, boot=boot) if run else _MACHINE
+        super().__init__("-nm --propagation private", program)
         self.gateway = Played("-n", _GATEWAY)
         self.all(f"""
             ip link set lo up
@@ -126,6 +134,13 @@ class Machine(Played):
         found = json.loads(self("ip", "-j", *what.split()) or "[]")
         assert isinstance(found, list)
         return found
+
+    def cut_power(self) -> None:
+        """End it with all that runs on it, and nobody is told."""
+        for each in json.loads(self.vnetlab("status", "--json").stdout)["labs"]:
+            os.kill(each["holder"], signal.SIGKILL)
+        self.gateway.end()
+        self.end()
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.predict.space import written
 from vnetlab.predict.tables import understood
+from vnetlab.switching import changed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -75,8 +76,17 @@ def _of_link(wanted: Link, actual: Link) -> Iterator[str]:
             continue
         if field.name == "up":
             yield f"{_named(wanted)} is down"
+        elif field.name == "options":
+            yield from _of_options(wanted, actual)
         else:
             yield f"{field.name} of {_named(wanted)} is {after or 'none'} instead of {before or 'none'}"
+
+
+def _of_options(wanted: Link, actual: Link) -> Iterator[str]:
+    found = {option.name: option.value for option in actual.options}
+    for option in changed(actual.options, wanted.options, wanted.usual):
+        value = found.get(option.name, wanted.usual[option.name])
+        yield f"{option.name} of {_named(wanted)} is {value} instead of {option.value}"
 
 
 def _named(link: Link) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,7 +202,7 @@ def clear(lab: str, told: Callable[[str], None] = nobody_is_told) -> bool:
     """
     from vnetlab.kernel.local import journal
 
-    if not os.path.exists(journal.path_of(lab)):  # noqa: PTH110 - no error where we may not look
+    if not journal.journals_of(lab):
         return False
     with journal.alone(told):
         return clear_alone(lab, told)
@@ -211,12 +212,11 @@ def clear_alone(lab: str, told: Callable[[str], None] = nobody_is_told) -> bool:
     """Do what clear() does, for whoever has the machine to himself."""
     from vnetlab.kernel.local import journal, undo
 
-    path = journal.path_of(lab)
-    if not path.exists():
-        return False
-    for text in undo.undo(path):
-        told(f"lab {lab}: {text}")
-    return True
+    found = journal.journals_of(lab)
+    for path in found:
+        for text in undo.undo(path):
+            told(f"lab {lab}: {text}")
+    return bool(found)
 
 
 def recover(told: Callable[[str], None]) -> tuple[str, ...]:
@@ -236,37 +236,53 @@ def recover(told: Callable[[str], None]) -> tuple[str, ...]:
         return _recover(told)
 
 
-def left_behind() -> tuple[tuple[str, Path], ...]:
-    """Return the labs of which there are journals, but no holder any more; with the journals."""
-    from vnetlab.kernel import control
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A lab of which there is a journal, but no holder any more."""
+
+    lab: str
+    journal: Path
+    restarted: bool
+    """The machine was restarted since: nothing of the lab is there to be undone."""
+
+
+def left_behind() -> tuple[LeftBehind, ...]:
+    """Return the labs of which there are journals, but no holder any more."""
     from vnetlab.kernel.local import journal
 
     found = []
     for path in journal.journals():
         said = journal.records(path)
         lab = said[0].name if said else path.stem.partition(".")[2]
-        try:
-            control.connect(path.stat().st_uid, lab).close()
-        except OSError:
-            found.append((lab, path))
-            continue
-        if journal.is_over(said):
-            found.append((lab, path))
+        restarted = journal.is_over(said)  # one that is up by that name is another one
+        if restarted or not _is_up(path.stat().st_uid, lab):
+            found.append(LeftBehind(lab, path, restarted))
     return tuple(found)
+
+
+def _is_up(user: int, lab: str) -> bool:
+    from vnetlab.kernel import control
+
+    try:
+        control.connect(user, lab).close()
+    except OSError:
+        return False
+    return True
 
 
 def _recover(told: Callable[[str], None]) -> tuple[str, ...]:
     from vnetlab.kernel.local import undo
 
     done, failed = [], []
-    for lab, path in left_behind():
+    for left in left_behind():
         try:
-            for text in undo.undo(path):
-                told(f"lab {lab}: {text}")
-            told(f"lab {lab} was left behind by a process that was killed, and is undone")
-            done.append(lab)
+            for text in undo.undo(left.journal):
+                told(f"lab {left.lab}: {text}")
+            if not left.restarted:
+                told(f"lab {left.lab} was left behind by a process that was killed, and is undone")
+            done.append(left.lab)
         except KernelError as error:
-            failed.append(f"lab {lab}: {error}")
+            failed.append(f"lab {left.lab}: {error}")
     if failed:
         raise KernelError("\n".join(failed))
     return tuple(done)

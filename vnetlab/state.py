@@ -10,7 +10,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vnetlab import switching
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
 
 
@@ -30,11 +34,23 @@ class Link:
     """Bridge port flag: no frames from or to another isolated port (`bridge link set isolated on`)."""
     up: bool = True
     """Set up, and as a bridge port forwarding; a desired device always is."""
+    options: tuple[switching.Option, ...] = ()
+    """Of a bridge, or of a port, what is not as usual; a desired device has none."""
+
+    @property
+    def usual(self) -> Mapping[str, int]:
+        """What options it could have, with their usual values."""
+        return switching.PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge(Link):
-    """A Linux bridge; always without STP, forward delay, multicast snooping and netfilter calls."""
+    """A Linux bridge; as usual without STP, forward delay, multicast snooping and netfilter calls."""
+
+    @property
+    def usual(self) -> Mapping[str, int]:
+        """What options it could have, with their usual values."""
+        return switching.BRIDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +97,20 @@ class StaticRoute:
     prefix: IPNetwork
     via: IPAddress
     device: str
+    metric: int = 0
+    """The lower is taken; 0 is what a route gets that names none: 0 in IPv4, in IPv6 1024 (ip-route(8))."""
+
+    @property
+    def priority(self) -> int:
+        """The metric as the kernel has it."""
+        return self.metric or (_IP6_RT_PRIO_USER if self.prefix.version == 6 else 0)
 
     def __str__(self) -> str:
-        return f"{self.prefix} via {self.via} dev {self.device}"
+        metric = f" metric {self.metric}" if self.metric else ""
+        return f"{self.prefix} via {self.via} dev {self.device}{metric}"
+
+
+_IP6_RT_PRIO_USER = 1024  # include/uapi/linux/ipv6_route.h
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,11 +186,11 @@ def test_many_at_once_make_one_lab(small: Path) -> None:
     assert sum("nodes in" in text for text in complaints) == 1, complaints
     assert sum("as the file says" in text for text in complaints) == 2, complaints
     downs = [
-        subprocess.Popen([*VNETLAB, "down", name], stderr=subprocess.PIPE, env=environment) for _ in "ab"
+        subprocess.Popen([*VNETLAB, "down", name], stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in "ab"
     ]
-    for each in downs:
-        each.communicate(timeout=DEADLINE)
-    assert sorted(each.returncode for each in downs) == [0, 2]
+    complaints = [each.communicate(timeout=DEADLINE)[1] for each in downs]
+    assert sorted(each.returncode for each in downs) == [0, 2], complaints
 
 
 def test_two_labs_of_one_file(lab: str, small: Path) -> None:

@@ -22,6 +22,7 @@ from vnetlab.kernel.ready import wait_ready
 from vnetlab.lab import Lab
 from vnetlab.plan.wording import in_words_of
 from vnetlab.state import Address, Bridge, Link, Neighbour, NftSet, State, StaticRoute, Veth
+from vnetlab.switching import Option
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ def bridge(state: State, altname: str) -> str:
     return next(li.name for li in state.namespace("hv").links if li.altname == altname)
 
 
+def options(**values: int) -> tuple[Option, ...]:
+    return tuple(Option(name, value) for name, value in values.items())
+
+
 WEB_PORT = first_port(NAT, "web")
 HOME, DEN = bridge(NAT, "hv.home"), bridge(NAT, "hv.den")
 GATEWAY = StaticRoute(ip_network("10.9.0.0/16"), ip_address("10.1.0.1"), "eth0")
@@ -192,6 +197,19 @@ MUTATIONS: dict[str, Callable[[State], State]] = {
     "a moved and isolated port": lambda s: in_links(s, "hv", WEB_PORT, master=DEN, isolated=True),
     "a loose port": lambda s: in_links(s, "hv", WEB_PORT, master=""),
     "a bridge more": with_bridge,
+    "a hub": lambda s: in_links(s, "hv", HOME, options=options(ageing_time=0, mcast_snooping=1)),
+    "an odd port": lambda s: in_links(
+        s, "hv", WEB_PORT, options=options(hairpin=1, learning=0, flood=0, mcast_flood=0, bcast_flood=0)
+    ),
+    "a moved and odd port": lambda s: in_links(
+        s, "hv", WEB_PORT, master=DEN, isolated=True, options=options(learning=0, group_fwd_mask=8)
+    ),
+    "a metric": lambda s: in_namespace(
+        s, "web", lambda n: replace(n, routes=tuple(replace(r, metric=9) for r in n.routes))
+    ),
+    "a route besides": lambda s: in_namespace(
+        s, "web", lambda n: replace(n, routes=(*n.routes, *(replace(r, metric=9) for r in n.routes)))
+    ),
     "an address more": lambda s: with_address(s, "hv", HOME, "10.1.0.9/24", "10.8.0.1/24", "fd00:8::1/64"),
     "an address less": lambda s: without_first_address(s, "web"),
     "no address": lambda s: in_namespace(s, "web", lambda n: replace(n, addresses=(), routes=())),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from vnetlab.errors import (
     Problem,
     TopologyError,
 )
-from vnetlab.kernel import enter
+from vnetlab.kernel import control, enter
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.holder import Holder, labs
 
@@ -330,7 +331,7 @@ import subprocess, sys, time
 sys.path[:0] = {path!r}
 from vnetlab.kernel.holder import Holder
 from vnetlab.kernel.agent import Agent
-from vnetlab.kernel import enter
+from vnetlab.kernel import control, enter
 from test_holder import create
 holder = Holder.start({name!r})
 agent = Agent(holder)
@@ -400,3 +401,25 @@ def test_a_thousand_namespaces_end_at_once(holder: Holder) -> None:
     began = time.monotonic()
     holder.end()
     assert time.monotonic() - began < WITHIN
+
+
+@pytest.mark.parametrize("find", [Holder.find, Holder.find_own])
+def test_a_holder_that_ends_while_it_is_opened_is_not_found(lab_name: str, find: Any) -> None:
+    """Of two `down` at once the second may have a connection already: the lab is not up, that is all."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(control.address(os.geteuid(), lab_name))
+        listener.listen()
+        ending = Thread(target=end_each_connection, args=(listener,))
+        ending.start()
+        try:
+            with pytest.raises(LabNotFound, match="has just ended"):
+                find(lab_name)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            ending.join()
+
+
+def end_each_connection(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            listener.accept()[0].close()

@@ -135,8 +135,6 @@ def hubs() -> Iterator[tuple[Agent, State]]:
     [
         ("ip rule add to 10.9.0.0/16 table 99", "policy rule"),
         ("ip route add blackhole 10.9.0.0/16", "route to 10.9.0.0/16"),
-        ("ip link add x type bridge stp_state 1 mcast_snooping 0", "x has stp on"),
-        ("bridge link set dev {port} hairpin on", "has hairpin on"),
         ("nft 'table ip x {{ flags dormant; }}'", "dormant"),
     ],
 )
@@ -151,9 +149,11 @@ def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:
     agent, desired = hubs
     before: Any = agent.call(read, nodes_of(desired)).namespace("h1")
     port = names.port("a", "eth0")
+    bridge = before.link(port).master
     commands = (
-        f"ip link set {port} down; bridge link set dev {port} isolated on;"
-        "ip addr add 10.7.0.1/24 dev eth0; ip route add 10.8.0.0/16 via 10.7.0.2;"
+        f"ip link set {port} down; bridge link set dev {port} isolated on hairpin on learning off;"
+        f"ip link set {bridge} type bridge stp_state 1 ageing_time 0;"
+        "ip addr add 10.7.0.1/24 dev eth0; ip route add 10.8.0.0/16 via 10.7.0.2 metric 7;"
         "ip neigh add 10.7.0.2 lladdr 02:00:00:00:00:07 nud permanent dev eth0;"
         "echo 2 > /proc/sys/net/ipv4/conf/eth0/rp_filter;"
         "nft 'table ip x { chain c { type filter hook input priority 5; tcp dport 22 counter drop; }; }'"
@@ -162,7 +162,9 @@ def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:
     after: Any = agent.call(read, nodes_of(desired)).namespace("h1")
     assert (after.link(port).up, after.link(port).isolated) == (False, True)
     assert [str(a.address) for a in set(after.addresses) - set(before.addresses)] == ["10.7.0.1/24"]
-    assert [str(r.via) for r in set(after.routes) - set(before.routes)] == ["10.7.0.2"]
+    assert [(str(r.via), r.metric) for r in set(after.routes) - set(before.routes)] == [("10.7.0.2", 7)]
+    assert list(map(str, after.link(port).options)) == ["hairpin 1", "learning 0"]
+    assert list(map(str, after.link(bridge).options)) == ["stp_state 1", "forward_delay 200", "ageing_time 0"]
     assert [n.mac for n in after.neighbours] == ["02:00:00:00:00:07"]
     assert {s.value for s in set(after.sysctls) - set(before.sysctls)} == {"2"}
     assert after.tables[-1].chains[0].rules[0].text == "tcp dport 22 drop"

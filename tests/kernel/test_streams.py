@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,15 @@ from vnetlab.compile import compile_topology
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.ready import wait_ready
+from vnetlab.state import State
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vnetlab.kernel.holder import Holder
     from vnetlab.kernel.spaces import Spaces
-    from vnetlab.state import State
+    from vnetlab.state import Namespace
 
 pytestmark = pytest.mark.kernel
 CHANGES = 200
@@ -119,6 +121,8 @@ class Seen:
     """What became of a stream."""
 
     sent: int = 0
+    sent_at: list[int] = field(default_factory=list)
+    """By the clock that does not jump, in nanoseconds."""
     received: set[int] = field(default_factory=set)
     sources: set[tuple[str, int]] = field(default_factory=set)
     last: dict[str, int] = field(default_factory=dict)
@@ -142,8 +146,10 @@ class _Running:
 
     def send(self) -> None:
         with suppress(OSError):  # an error of an earlier one, or no route: a denied flow may have none
+            at = time.monotonic_ns()
             self._out.sendto(str(self.seen.sent + 1).encode(), self._target)
             self.seen.sent += 1
+            self.seen.sent_at.append(at)
 
     def receive(self) -> None:
         with suppress(BlockingIOError):
@@ -245,3 +251,114 @@ def test_a_change_of_mode_takes_effect_for_live_flows_at_once(
     for seen in found[2:]:
         assert len(seen.received) == seen.sent
         assert len(seen.sources) == 1
+
+
+MACS = {"cam": "02:00:00:00:00:c1"}
+
+
+def with_macs(state: State, macs: dict[str, str]) -> State:
+    """Return a State in which the only device of these nodes has another MAC."""
+
+    def changed(n: Namespace) -> Namespace:
+        links = tuple(replace(link, mac=macs[n.name]) for link in n.links) if n.name in macs else n.links
+        return replace(n, links=links)
+
+    return State(tuple(changed(n) for n in state.namespaces))
+
+
+def with_host_mac(state: State, altname: str) -> State:
+    """Return a State in which a bridge of the host, and with it the host, has another MAC."""
+    host = state.namespace("hv")
+    links = tuple(
+        replace(link, mac="02:00:00:00:00:aa") if link.altname == altname else link for link in host.links
+    )
+    assert links != host.links
+    return State(tuple(replace(n, links=links) if n is host else n for n in state.namespaces))
+
+
+def exchanged_macs(state: State) -> State:
+    """Return a State in which two VMs of a network have each other's MAC: where a bridge knows them too."""
+    macs = {name: state.namespace(name).links[0].mac for name in ("web", "cam")}
+    return with_macs(state, {"web": macs["cam"], "cam": macs["web"]})
+
+
+def exchanged_addresses(state: State) -> State:
+    """Return a State in which two VMs of a network have each other's addresses."""
+    other = {"b1": "b2", "b2": "b1"}
+
+    def changed(n: Namespace) -> Namespace:
+        return replace(n, addresses=state.namespace(other[n.name]).addresses) if n.name in other else n
+
+    return State(tuple(changed(n) for n in state.namespaces))
+
+
+TWO = """      b2: {networks: {b: {addresses: [10.3.0.3/24, "fd00:3::3/64"]}}}
+      b3: {networks: {b: {addresses: [10.3.0.4/24, "fd00:3::4/64"]}}}"""
+MOVES: dict[str, tuple[Callable[[State], State], tuple[Stream, ...]]] = {
+    "a VM's MAC": (
+        lambda s: with_macs(s, MACS),
+        (
+            Stream("web", "cam", "10.1.0.3"), Stream("web", "cam", "fd00:1::3"),
+            Stream("hv", "cam", "10.1.0.3"), Stream("hv", "cam", "fd00:1::3"),
+        ),
+    ),
+    "the host's MAC": (
+        lambda s: with_host_mac(s, "hv.home"),
+        (Stream("web", "peer", "192.0.2.7"), Stream("web", "peer", "2001:db8:1::7")),
+    ),
+    "MACs of two VMs": (
+        exchanged_macs,
+        (Stream("hv", "cam", "10.1.0.3"), Stream("hv", "web", "fd00:1::2")),
+    ),
+    "addresses of two VMs": (
+        exchanged_addresses,
+        (Stream("b3", "b1", "10.3.0.3"), Stream("b3", "b2", "fd00:3::2")),
+    ),
+}  # fmt: skip
+"""What changes, and streams that are allowed before and after, or only after, to an address that moves."""
+
+
+@pytest.mark.parametrize("what", MOVES)
+def test_who_is_somewhere_else_is_found_there_at_once(
+    holder: Holder, agent: Agent, tmp_path: Path, what: str
+) -> None:
+    """Without it a neighbour entry, once confirmed, is believed for fifteen seconds at least."""
+    change, streams = MOVES[what]
+    before = state_of("isolated", "nat", more=TWO)
+    after = change(before)
+    agent.call(apply, plan.build(before))
+    agent.call(wait_ready, before)
+    traffic = Traffic(holder, streams, tmp_path / "stop")
+    time.sleep(0.5)
+    agent.call(confirm_neighbours, tuple(n.name for n in before.namespaces if n.kind != "segment"))
+    kept = agent.call(learned, "b3")
+    agent.call(apply, plan.diff(before, after))
+    changed = time.monotonic_ns()
+    agent.call(wait_ready, after)
+    time.sleep(1.0)
+    found = traffic.stop()
+    for stream, seen in zip(streams, found, strict=True):
+        late = [number for number, at in enumerate(seen.sent_at, 1) if at > changed]
+        assert len(late) > 50
+        assert set(late) <= seen.received, stream
+    if not any(stream.source == "b3" for stream in streams):
+        assert agent.call(learned, "b3") == kept
+    assert plan.diff(after, after).steps == ()
+
+
+def confirm_neighbours(spaces: Spaces, nodes: tuple[str, ...]) -> None:
+    """Have all that was learned be believed for long, as after answers of TCP."""
+    for node in nodes:
+        with spaces.inside(node):
+            shown = subprocess.run(["ip", "neigh"], capture_output=True, text=True, check=True).stdout
+            for line in shown.splitlines():
+                if "lladdr" in line and "PERMANENT" not in line:
+                    address, _, device, _, mac, *_ = line.split()
+                    entry = ["ip", "neigh", "replace", address, "dev", device, "lladdr", mac]
+                    subprocess.run([*entry, "nud", "reachable"], check=True)
+
+
+def learned(spaces: Spaces, node: str) -> set[tuple[str, str]]:
+    with spaces.inside(node):
+        shown = subprocess.run(["ip", "neigh"], capture_output=True, text=True, check=True).stdout
+    return {(line.split()[0], line.split()[4]) for line in shown.splitlines() if "lladdr" in line}

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
-from vnetlab.kernel import messages
+from vnetlab import switching
+from vnetlab.kernel import messages, switch_messages
 from vnetlab.state import Address, Bridge, Neighbour, StaticRoute, Veth
+from vnetlab.switching import Option
 
 BRIDGE = Bridge(name="vb0", altname="hv1.office", mac="02:00:00:00:00:01", mtu=1400)
 PORT = Veth(name="vp0", mac="fe:00:00:00:00:02", mtu=9000, master="vb0", peer_namespace="web", peer="eth0")
@@ -73,6 +75,21 @@ def test_port_isolation(isolated: bool) -> None:
     info = decoded(messages.set_isolated(9, isolated)).get_attr("IFLA_LINKINFO")
     assert info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
     assert info.get_attr("IFLA_INFO_SLAVE_DATA").get_attr("IFLA_BRPORT_ISOLATED") == int(isolated)
+
+
+def test_options_of_bridges_and_ports() -> None:
+    """Read back by our own decoder in the tests of the kernel; here by another one."""
+    for name in switching.BRIDGE:
+        info = decoded(switch_messages.set_bridge(9, Option(name, 1))).get_attr("IFLA_LINKINFO")
+        assert info.get_attr("IFLA_INFO_KIND") == "bridge"
+        ((found, value),) = info.get_attr("IFLA_INFO_DATA")["attrs"]
+        assert (found.removeprefix("IFLA_BR_").lower(), value) == (name, 1)
+    for name in switching.PORT:
+        info = decoded(switch_messages.set_port(9, Option(name, 1))).get_attr("IFLA_LINKINFO")
+        ((found, value),) = info.get_attr("IFLA_INFO_SLAVE_DATA")["attrs"]
+        said = found.removeprefix("IFLA_BRPORT_").lower()
+        other = {"mode": "hairpin", "unicast_flood": "flood", "proxyarp": "proxy_arp"}
+        assert (other.get(said, said), value) == (name, 1)
 
 
 @pytest.mark.parametrize(

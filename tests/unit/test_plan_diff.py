@@ -22,6 +22,7 @@ from vnetlab.state import (
     Sysctl,
     Veth,
 )
+from vnetlab.switching import Option
 
 ACCEPT, DROP, REJECT = (NftRule(verdict, f"to {verdict}") for verdict in ("accept", "drop", "reject"))
 HOOK = "type filter hook forward priority filter; policy drop;"
@@ -270,3 +271,85 @@ def test_words_and_definitions_are_no_difference() -> None:
     before = NftTable("inet", "t", (chain,), (("lan", '"eth0"'),))
     after = table(NftRule('iifname "eth0" accept', "x"))
     assert changes((before,), (after,)) == ()
+
+
+def changed_vm(**changes: object) -> Namespace:
+    (link,) = VM.links
+    return replace(VM, links=(replace(link, **changes),))  # type: ignore[arg-type]
+
+
+FORGET = "host: forget what br0 has learned of 10.0.0.1"
+
+
+def test_who_knew_an_old_mac_forgets_it() -> None:
+    found = steps(BASE, lab(HOST, changed_vm(mac="02:00:00:00:00:02")))
+    assert found == ["vm: change MAC of eth0 from 02:00:00:00:00:01 to 02:00:00:00:00:02", FORGET]
+
+
+def test_an_address_that_another_has_now_is_forgotten() -> None:
+    """The other one is new: what was known before counts, not who is still there."""
+    new = Namespace(
+        "new",
+        "vm",
+        links=(Veth(name="eth0", mac="02:00:00:00:00:03", peer_namespace="host", peer="p2"),),
+        addresses=VM.addresses,
+    )
+    port = Veth(name="p2", master="br0", peer_namespace="new", peer="eth0")
+    after = State((replace(HOST, links=(HOST.links[0], port)), new))
+    found = steps(BASE, after)
+    assert found[-2:] == [FORGET, "vm: remove network namespace"]
+
+
+def test_what_is_new_or_as_before_is_not_forgotten() -> None:
+    addresses = (*VM.addresses, Address("eth0", ip_interface("10.0.0.2/24")))
+    for after in (vm(addresses=addresses), vm(addresses=()), lab(HOST, changed_vm(mtu=1400))):
+        assert not [step for step in steps(BASE, after) if "forget" in step]
+
+
+def test_links_of_equal_addresses_do_not_meet() -> None:
+    """Two labs side by side with the same addresses: only the link on which the MAC changed is concerned."""
+    other = State(
+        tuple(
+            replace(
+                n,
+                name=f"{n.name}2",
+                links=tuple(
+                    replace(li, peer_namespace=f"{li.peer_namespace}2") if isinstance(li, Veth) else li
+                    for li in n.links
+                ),
+            )
+            for n in BASE.namespaces
+        )
+    )
+    before = State((*BASE.namespaces, *other.namespaces))
+    after = State((HOST, changed_vm(mac="02:00:00:00:00:02"), *other.namespaces))
+    assert [step for step in steps(before, after) if "forget" in step] == [FORGET]
+
+
+def test_options_change_before_ports_do_and_only_where_they_differ() -> None:
+    bridge, port = HOST.links
+    odd = replace(port, options=(Option("hairpin", 1), Option("learning", 0)))
+    hub = replace(bridge, options=(Option("stp_state", 1), Option("forward_delay", 200)))
+    before = host(links=(hub, odd))
+    assert steps(before, BASE) == [
+        "host: set stp_state 0, forward_delay 0 of bridge br0",
+        "host: set hairpin 0, learning 1 of port p1",
+    ]
+    after = host(links=(hub, replace(odd, options=(Option("hairpin", 1),))))
+    assert steps(before, after) == ["host: set learning 1 of port p1"]
+    assert steps(BASE, after)[-1] == "host: set hairpin 1 of port p1"
+
+
+def test_a_port_that_is_blocked_is_let_forward() -> None:
+    bridge, port = HOST.links
+    before = host(links=(bridge, replace(port, up=False)))
+    assert steps(before, BASE) == ["host: set p1 up", "host: let port p1 forward"]
+
+
+def test_a_route_of_another_metric_takes_the_place_at_once() -> None:
+    (route,) = VM.routes
+    before = vm(routes=(replace(route, metric=70),))
+    change = "vm: change route to 0.0.0.0/0 from 10.0.0.254 on eth0 with metric 70 to 10.0.0.254 on eth0"
+    assert steps(before, BASE) == [change]
+    besides = vm(routes=(route, replace(route, metric=70)))
+    assert steps(besides, BASE) == ["vm: remove route to 0.0.0.0/0 via 10.0.0.254 on eth0 with metric 70"]

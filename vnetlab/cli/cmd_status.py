@@ -27,8 +27,11 @@ def command(lab: str | None, drift: bool, as_json: bool) -> int:
     from vnetlab.report import json as report_json
     from vnetlab.status import drifts, running
 
-    for left, _ in left_behind():
-        progress(f"lab {left} was left behind on this machine: `vnetlab recover` undoes it")
+    for left in left_behind():
+        if left.restarted:
+            progress(f"lab {left.lab} ended with a restart of this machine: `vnetlab recover` forgets it")
+        else:
+            progress(f"lab {left.lab} was left behind on this machine: `vnetlab recover` undoes it")
     labs = running(lab)
     found = drifts(labs, progress) if drift else None
     if as_json:

@@ -13,7 +13,7 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING, Self
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import conntrack, messages, nftables, read_messages, tap
+from vnetlab.kernel import conntrack, messages, nftables, read_messages, switch_messages, tap
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.plan import (
     AddAddress,
@@ -31,6 +31,8 @@ from vnetlab.plan import (
     DeleteLink,
     DetachPort,
     EndFlows,
+    ForgetNeighbours,
+    ForwardPort,
     IsolatePort,
     LinkDown,
     LinkUp,
@@ -41,6 +43,7 @@ from vnetlab.plan import (
     RemoveNamespace,
     RemoveNeighbour,
     RemoveRoute,
+    SetOptions,
     SetSysctls,
     Step,
     UnisolatePort,
@@ -190,13 +193,24 @@ class Visit:
         self._queue(step, messages.set_master(self._index(step, step.device), 0))
 
     @do.register
-    def _(self, step: IsolatePort) -> None:
-        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated=True))
+    def _(self, step: IsolatePort | UnisolatePort) -> None:
+        isolated = isinstance(step, IsolatePort)
+        self._queue(step, messages.set_isolated(self._index(step, step.device), isolated))
 
     @do.register
-    def _(self, step: UnisolatePort) -> None:
+    def _(self, step: SetOptions) -> None:
         index = self._index(step, step.device)
-        self._queue(step, messages.set_isolated(index, isolated=False))
+        set_option = switch_messages.set_bridge if step.of_bridge else switch_messages.set_port
+        for option in step.options:
+            self._queue(step, set_option(index, option))
+
+    @do.register
+    def _(self, step: ForwardPort) -> None:
+        self.flush()
+        links = map(read_messages.link, self._dump(read_messages.GET_LINKS))
+        found = [link for link in links if link.name == step.device]
+        if any(link.blocked for link in found):
+            self._queue(step, switch_messages.set_forwarding(found[0].index))
 
     @do.register
     def _(self, step: LinkUp) -> None:
@@ -227,6 +241,17 @@ class Visit:
         self._queue(step, messages.remove_neighbour(step.neighbour, index))
 
     @do.register
+    def _(self, step: ForgetNeighbours) -> None:
+        index = self._index(step, step.device)
+        self.flush()
+        known = set(step.known)
+        addresses = {entry.address for entry in known}
+        for body in self._dump(read_messages.GET_NEIGHBOURS):
+            found = read_messages.learned_neighbour(body, {index: step.device})
+            if found and found.address in addresses and found not in known:
+                self._queue(step, messages.remove_neighbour(found, index), gone=True)
+
+    @do.register
     def _(self, step: AddRoute) -> None:
         index = self._index(step, step.route.device)
         self._queue(step, messages.add_route(step.route, index))
@@ -234,7 +259,11 @@ class Visit:
     @do.register
     def _(self, step: ChangeRoute) -> None:
         index = self._index(step, step.route.device)
-        self._queue(step, messages.change_route(step.route, index))
+        if step.route.metric == step.old.metric:
+            self._queue(step, messages.change_route(step.route, index))
+        else:  # to the kernel they are two
+            self._queue(step, messages.add_route(step.route, index))
+            self._queue(step, messages.remove_route(step.old, self._index(step, step.old.device)))
 
     @do.register
     def _(self, step: RemoveRoute) -> None:
@@ -244,11 +273,14 @@ class Visit:
     def _has(self, address: Address, index: int) -> bool:
         self.flush()
         names = {index: address.device}
-        dump = self._netlink.dump(read_messages.dump(read_messages.GET_ADDRESSES))
-        return any(read_messages.address(body, names) == address for _, body in dump)
+        dump = self._dump(read_messages.GET_ADDRESSES)
+        return any(read_messages.address(body, names) == address for body in dump)
 
-    def _queue(self, step: Step, message: bytes) -> None:
-        if self._netlink.add(message, step):
+    def _dump(self, kind: int) -> list[memoryview]:
+        return [body for _, body in self._netlink.dump(read_messages.dump(kind))]
+
+    def _queue(self, step: Step, message: bytes, *, gone: bool = False) -> None:
+        if self._netlink.add(message, step, gone=gone):
             self.flush()
 
     def _index(self, step: Step, device: str) -> int:

@@ -93,11 +93,12 @@ class Holder:
         self.lock = -1
         """Descriptor of the lock on the lab while we have it (lock.py), for agents to inherit."""
         self._connection = connection
+        self._process = -1
         try:
             self._process = os.pidfd_open(pid)
             control.request(connection, b"name")  # it lives, so the descriptor is the holder's
         except OSError as error:
-            connection.close()
+            self.close()
             raise LabLost(f"lab {name} ended while it was being opened") from error
 
     @classmethod
@@ -135,7 +136,7 @@ class Holder:
             connection = control.connect(lab.uid, lab.name)
         except OSError as error:
             raise LabNotFound(f"lab {lab.name} has just ended") from error
-        return cls(lab.name, control.peer(connection)[0], lab.uid, connection)
+        return cls._opened(lab.name, lab.uid, connection)
 
     @classmethod
     def find_own(cls, name: str) -> Self:
@@ -144,7 +145,17 @@ class Holder:
             connection = control.connect(os.geteuid(), name)
         except OSError as error:
             raise LabNotFound(f"no lab {name} is up") from error
-        return cls(name, control.peer(connection)[0], os.geteuid(), connection)
+        return cls._opened(name, os.geteuid(), connection)
+
+    @classmethod
+    def _opened(cls, name: str, uid: int, connection: socket.socket) -> Self:
+        """Return the holder behind a connection; raises LabNotFound where it ends just then."""
+        try:
+            return cls(name, control.peer(connection)[0], uid, connection)
+        except LabLost as error:
+            if isinstance(error.__cause__, TimeoutError):  # it is there, and does not answer
+                raise
+            raise LabNotFound(f"lab {name} has just ended") from error
 
     def keep(self, description: bytes) -> None:
         """Let the lab outlive its starter, and store what it is; raises LabLost."""

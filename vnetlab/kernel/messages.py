@@ -127,6 +127,11 @@ def set_isolated(index: int, isolated: bool) -> bytes:
     return _link(_RTM_NEWLINK, _CHANGE, index, attributes=(port,))
 
 
+def change_link(index: int, *attributes: Attribute) -> bytes:
+    """Return the request that gives a device these attributes."""
+    return _link(_RTM_NEWLINK, _CHANGE, index, attributes=attributes)
+
+
 def add_altname(index: int, name: str) -> bytes:
     """Return the request that gives a device one more name."""
     names = _nest("IFLA_PROP_LIST", ("IFLA_ALT_IFNAME", name))
@@ -212,6 +217,9 @@ def _route(route: StaticRoute, index: int, kind: int, request: int) -> bytes:
         _family(route.prefix), length, 0, 0, _RT_TABLE_MAIN, protocol, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
     )
     values: list[Attribute] = [("RTA_GATEWAY", route.via.packed), ("RTA_OIF", index)]
+    # Without one the kernel takes the first of several that differ in nothing else.
+    if route.metric or (kind == _RTM_DELROUTE and route.priority):
+        values.append(("RTA_PRIORITY", route.priority))
     if length:
         values.append(("RTA_DST", route.prefix.network_address.packed))
     return _message(kind, request, header, values)

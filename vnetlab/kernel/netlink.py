@@ -7,6 +7,7 @@ step the kernel refused.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -38,6 +39,11 @@ _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 # 100 of them stay well below the smallest receive buffer in use (net.core.rmem_default, 212992).
 _BATCH = 100
 _RECEIVE = 1 << 18
+_REMEDIES = {
+    errno.EXFULL: "a bridge takes 1,023 ports (BR_MAX_PORTS); `ip link show master BRIDGE` lists them: "
+    "delete those that were attached by hand, or spread the machines over several networks",
+}
+"""What to do about errors whose name says nothing."""
 
 
 class Subject(Protocol):
@@ -60,6 +66,7 @@ class Netlink:
         self._sequence = 0
         self._queue: list[bytearray] = []
         self._subjects: list[Subject] = []
+        self._may_be_gone: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -67,8 +74,13 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def add(self, message: bytes, subject: Subject) -> bool:
-        """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it."""
+    def add(self, message: bytes, subject: Subject, *, gone: bool = False) -> bool:
+        """Queue a request; ``subject`` names it in errors. True: the batch is full, flush it.
+
+        ``gone`` is for what removes something that the kernel may have removed meanwhile: that is no error.
+        """
+        if gone:
+            self._may_be_gone.add(self._sequence + len(self._queue) + 1)
         self._queue.append(bytearray(message))
         self._subjects.append(subject)
         return len(self._queue) >= _BATCH or writes.watched()
@@ -98,8 +110,11 @@ class Netlink:
                     continue
                 left -= 1
                 number = -_ERROR.unpack_from(body)[0]
+                if number == errno.ENOENT and sequence in self._may_be_gone:
+                    continue
                 if number:
                     why = f"{os.strerror(number)}{_explanation(flags, body)}"
+                    why += f": {_REMEDIES[number]}" if number in _REMEDIES else ""
                     refused.append((sequence - first, why))
         if refused:
             at, why = min(refused)

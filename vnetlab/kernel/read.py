@@ -111,8 +111,7 @@ def _contents(settings: Settings) -> _Contents:
         entries = [read_messages.neighbour(b, names) for b in _dump(netlink, read_messages.GET_NEIGHBOURS)]
         rules = [read_messages.rule(b) for b in _dump(netlink, read_messages.GET_RULES)]
     listing = nftables.ruleset()
-    odd = [text for link in links for text in link.oddities]
-    odd += [route for route in routes if isinstance(route, str)]
+    odd = [route for route in routes if isinstance(route, str)]
     odd += [rule for rule in rules if rule]
     odd += ["a dormant nftables table"] if read_tables.dormant(listing) else []
     macs = {link.name: link.mac for link in links}
@@ -185,10 +184,11 @@ def _link(
     if found.kind == "veth" and peer:
         return Veth(
             name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up,
-            peer_namespace=peer[0], peer=peer[1],
+            options=found.options, peer_namespace=peer[0], peer=peer[1],
         )  # fmt: skip
     kinds: dict[str, type[Link]] = {"bridge": Bridge, "tun": Tap}
     kind = kinds.get(found.kind, Link)
     return kind(
-        name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up
-    )
+        name=name, altname=altname, mac=mac, mtu=mtu, master=master, isolated=found.isolated, up=found.up,
+        options=found.options,
+    )  # fmt: skip

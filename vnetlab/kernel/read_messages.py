@@ -6,16 +6,18 @@ Numbers are those of linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, fib_r
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
+from vnetlab.kernel import switch_messages
 from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
 from vnetlab.state import Address, Neighbour, StaticRoute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vnetlab.switching import Option
     from vnetlab.topology.model import IPAddress, IPNetwork
 
 GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30, 34
@@ -29,15 +31,12 @@ _NUMBER = struct.Struct("=I")
 _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEIGHBOURS: _NEIGHBOUR}
 
 _IFF_UP = 0x1
-_NUD_PERMANENT = 0x80
+_NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _MAIN, _LOCAL, _BY_KERNEL, _UNICAST = 254, 255, 2, 1
 _OWN_RULES = (0, 32766, 32767)
 _NOTHING = memoryview(b"")
 
-_BRIDGE_OFF = {5: "stp", 7: "VLAN filtering", 23: "multicast snooping", 36: "calls of iptables",
-               37: "calls of ip6tables", 38: "calls of arptables"}  # fmt: skip
-_PORT_FLAGS = {4: ("hairpin", 0), 8: ("learning", 1), 9: ("unicast flooding", 1), 10: ("proxy ARP", 0),
-               27: ("multicast flooding", 1), 30: ("broadcast flooding", 1)}  # fmt: skip
+_IFLA_OPERSTATE, _IF_OPER_UP = 16, 6  # linux/if.h
 _PORT_STATE, _PORT_FORWARDS, _PORT_ISOLATED = 1, 3, 33
 
 
@@ -64,7 +63,9 @@ class Found:
     """Index of a veth's other end, in its own namespace."""
     peer_space: int | None
     """That namespace's number as seen from here; None: here."""
-    oddities: tuple[str, ...]
+    options: tuple[Option, ...]
+    blocked: bool
+    """A port with carrier that forwards nothing."""
 
 
 def link(body: memoryview) -> Found:
@@ -77,10 +78,9 @@ def link(body: memoryview) -> Found:
     bridge = attributes(info.get(2, _NOTHING), 0) if kind == "bridge" else {}
     # A tap has carrier, and so forwards, only while its guest has it open.
     forwards = kind == "tun" or _byte(port, _PORT_STATE, _PORT_FORWARDS) == _PORT_FORWARDS
-    name = _text(found.get(3))
     return Found(
         index,
-        name,
+        _text(found.get(3)),
         _text(attributes(found.get(52, _NOTHING), 0).get(53)),
         kind,
         bytes(found.get(1, _NOTHING)).hex(":"),
@@ -90,18 +90,9 @@ def link(body: memoryview) -> Found:
         bool(_byte(port, _PORT_ISOLATED, 0)),
         _number(found, 5),
         _number(found, 37) if 37 in found else None,
-        tuple(_oddities(name, bridge, port)),
+        switch_messages.of_bridge(bridge) if bridge else switch_messages.of_port(port),
+        not forwards and _byte(found, _IFLA_OPERSTATE, 0) == _IF_OPER_UP,
     )
-
-
-def _oddities(name: str, bridge: Mapping[int, memoryview], port: Mapping[int, memoryview]) -> list[str]:
-    """Return what of a bridge or port is not as in every bridge of a State."""
-    odd = [f"{name} has {what} on" for number, what in _BRIDGE_OFF.items() if any(bridge.get(number, b""))]
-    for number, (what, usual) in _PORT_FLAGS.items():
-        value = _byte(port, number, usual)
-        if value != usual:
-            odd.append(f"port {name} has {what} {'on' if value else 'off'}")
-    return odd
 
 
 def traffic(body: memoryview) -> tuple[str, int, int]:
@@ -140,7 +131,9 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | Non
     prefix = ip_network((bytes(found.get(1, zero)), length))
     if table != _MAIN or kind != _UNICAST or 5 not in found or 4 not in found:
         return f"route to {prefix} of table {table} and type {kind}"
-    return StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
+    made = StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
+    metric = _number(found, 6)
+    return made if metric == made.priority else replace(made, metric=metric)
 
 
 def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, str] | None:
@@ -159,9 +152,21 @@ def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, 
 
 def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
     """Decode a permanent neighbour; None for any other."""
-    family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+    state = _NEIGHBOUR.unpack_from(body)[2]
+    return _neighbour(body, names) if state & _NUD_PERMANENT else None
+
+
+def learned_neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
+    """Decode a neighbour that was learned by a device among these; None for any other."""
+    _, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+    given = state & (_NUD_PERMANENT | _NUD_NOARP)
+    return _neighbour(body, names) if index in names and not given else None
+
+
+def _neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
+    family, index, *_ = _NEIGHBOUR.unpack_from(body)
     found = attributes(body, _NEIGHBOUR.size)
-    if not state & _NUD_PERMANENT or family not in (2, 10) or 1 not in found or 2 not in found:
+    if family not in (2, 10) or 1 not in found or 2 not in found:
         return None
     return Neighbour(names.get(index, ""), _ip(found[1]), bytes(found[2]).hex(":"))
 

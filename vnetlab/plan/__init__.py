@@ -8,7 +8,6 @@ from vnetlab.plan.device_steps import (
     AddAddress,
     AddNeighbour,
     AddRoute,
-    AttachPort,
     ChangeMac,
     ChangeMtu,
     ChangeRoute,
@@ -16,19 +15,25 @@ from vnetlab.plan.device_steps import (
     CreateTap,
     CreateVeth,
     DeleteLink,
-    DetachPort,
-    IsolatePort,
+    ForgetNeighbours,
     LinkDown,
     LinkUp,
     NameLink,
     RemoveAddress,
     RemoveNeighbour,
     RemoveRoute,
-    UnisolatePort,
     UnnameLink,
 )
 from vnetlab.plan.local import build_on_machine
 from vnetlab.plan.order import build, diff
+from vnetlab.plan.port_steps import (
+    AttachPort,
+    DetachPort,
+    ForwardPort,
+    IsolatePort,
+    SetOptions,
+    UnisolatePort,
+)
 from vnetlab.plan.steps import (
     ChangeTables,
     CreateNamespace,
@@ -59,6 +64,8 @@ __all__ = [
     "DetachPort",
     "Effect",
     "EndFlows",
+    "ForgetNeighbours",
+    "ForwardPort",
     "IsolatePort",
     "LinkDown",
     "LinkUp",
@@ -70,6 +77,7 @@ __all__ = [
     "RemoveNamespace",
     "RemoveNeighbour",
     "RemoveRoute",
+    "SetOptions",
     "SetSysctls",
     "Step",
     "UnisolatePort",

@@ -1,4 +1,7 @@
-"""Steps of devices, and of the addresses, neighbours and routes that devices carry."""
+"""Steps of devices, and of the addresses, neighbours and routes that devices carry.
+
+Those of bridge ports are in port_steps.py.
+"""
 
 from __future__ import annotations
 
@@ -108,52 +111,6 @@ class ChangeMtu(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class AttachPort(Step):
-    """Make a device a port of a bridge."""
-
-    device: str
-    bridge: str
-
-    def _what(self) -> str:
-        return f"attach {self.device} to bridge {self.bridge}"
-
-
-@dataclass(frozen=True, slots=True)
-class DetachPort(Step):
-    """Make a device a port of no bridge."""
-
-    device: str
-    bridge: str
-
-    effect: ClassVar[Effect] = Effect.REMOVE
-
-    def _what(self) -> str:
-        return f"detach {self.device} from bridge {self.bridge}"
-
-
-@dataclass(frozen=True, slots=True)
-class IsolatePort(Step):
-    """Stop frames between a bridge port and the other isolated ones."""
-
-    device: str
-
-    def _what(self) -> str:
-        return f"isolate port {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnisolatePort(Step):
-    """Let frames pass between a bridge port and the isolated ones."""
-
-    device: str
-
-    effect: ClassVar[Effect] = Effect.REMOVE
-
-    def _what(self) -> str:
-        return f"end isolation of port {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
 class LinkUp(Step):
     """Set a device up."""
 
@@ -221,13 +178,29 @@ class RemoveNeighbour(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetNeighbours(Step):
+    """Remove learned neighbour entries of these addresses, unless they say the same."""
+
+    device: str
+    known: tuple[Neighbour, ...]
+    """Where the addresses are by now."""
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        addresses = ", ".join(map(str, dict.fromkeys(entry.address for entry in self.known)))
+        return f"forget what {self.device} has learned of {addresses}"
+
+
+@dataclass(frozen=True, slots=True)
 class AddRoute(Step):
     """Add a static route."""
 
     route: StaticRoute
 
     def _what(self) -> str:
-        return f"add route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+        route = self.route
+        return f"add route to {route.prefix} via {route.via} on {route.device}{_metric(route)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +213,8 @@ class ChangeRoute(Step):
     effect: ClassVar[Effect] = Effect.CHANGE
 
     def _what(self) -> str:
-        was, now = self.old, self.route
-        return f"change route to {now.prefix} from {was.via} on {was.device} to {now.via} on {now.device}"
+        was, now = (f"{r.via} on {r.device}{_metric(r)}" for r in (self.old, self.route))
+        return f"change route to {self.route.prefix} from {was} to {now}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +226,8 @@ class RemoveRoute(Step):
     effect: ClassVar[Effect] = Effect.REMOVE
 
     def _what(self) -> str:
-        return f"remove route to {self.route.prefix} via {self.route.via} on {self.route.device}"
+        route = self.route
+        return f"remove route to {route.prefix} via {route.via} on {route.device}{_metric(route)}"
 
 
 def _named(link: Link) -> str:
@@ -262,3 +236,7 @@ def _named(link: Link) -> str:
 
 def _port(link: Link) -> str:
     return f" on bridge {link.master}" if link.master else ""
+
+
+def _metric(route: StaticRoute) -> str:
+    return f" with metric {route.metric}" if route.metric else ""

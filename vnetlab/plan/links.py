@@ -6,22 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.plan.device_steps import (
-    AttachPort,
     ChangeMac,
     ChangeMtu,
     CreateBridge,
     CreateTap,
     CreateVeth,
+)
+from vnetlab.plan.port_steps import (
+    AttachPort,
     DetachPort,
+    SetOptions,
     UnisolatePort,
 )
 from vnetlab.state import Bridge, Tap, Veth
+from vnetlab.switching import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vnetlab.plan.steps import Step
     from vnetlab.state import Link, State
+    from vnetlab.switching import Option
 
 End = tuple[str, str]
 """Namespace and device."""
@@ -133,3 +138,12 @@ def alterations(links: Links, end: End) -> Iterator[Step]:
         yield DetachPort(namespace, device, master)
     elif old.isolated and not new.isolated:
         yield UnisolatePort(namespace, device)
+    stays = isinstance(new, Bridge) or master == new.master  # a port that joins has the usual ones
+    yield from options(namespace, new, old.options if stays else ())
+
+
+def options(namespace: str, link: Link, old: tuple[Option, ...] = ()) -> Iterator[SetOptions]:
+    """Yield the step that gives a device its options in the place of others, if they differ."""
+    written = changed(old, link.options, link.usual) if isinstance(link, Bridge) or link.master else ()
+    if written:
+        yield SetOptions(namespace, link.name, isinstance(link, Bridge), written)

@@ -15,16 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vnetlab.plan import carried, flows, links, settings, stages, tables
+from vnetlab.plan import carried, flows, learned, links, settings, stages, tables
 from vnetlab.plan.device_steps import (
-    AttachPort,
     CreateVeth,
     DeleteLink,
-    IsolatePort,
     LinkDown,
     LinkUp,
     NameLink,
     UnnameLink,
+)
+from vnetlab.plan.port_steps import (
+    AttachPort,
+    ForwardPort,
+    IsolatePort,
 )
 from vnetlab.plan.steps import (
     ChangeTables,
@@ -80,6 +83,7 @@ def diff(present: State, desired: State) -> Plan:
             *(step for each in old for step in each.openings()),
             *(step for each in spaces for step in each.ups()),
             *(step for each in spaces for step in carried.additions(each.lasting, each.wanted)),
+            *learned.outdated(present, desired, devices.kept),
             *(RemoveNamespace(name) for name in before if name not in stay),
         )
     )
@@ -177,6 +181,7 @@ class _Change:
                 yield AttachPort(*end, link.master)
             if link.isolated:
                 yield IsolatePort(*end)
+            yield from links.options(self.name, link)
         if self.new:
             # Tables of the netdev family hook into devices by name, so those have to exist.
             yield from (LoadTable(self.name, t) for t in self.after.tables if t.family == "netdev")
@@ -223,6 +228,8 @@ class _Change:
             was_up = link.name in self.kept and self.links.before[end].up and not self.links.bounced(end)
             if link.up and not was_up:
                 yield LinkUp(*end)
+                if link.master and link.name in self.kept and not self.links.bounced(end):
+                    yield ForwardPort(*end)
 
 
 def _loss(before: Namespace, after: Namespace, devices: Links, kept: frozenset[str]) -> carried.Loss:

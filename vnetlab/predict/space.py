@@ -172,7 +172,7 @@ class Space:
                 str(route),
                 Item(ItemKind.ROUTE, self.name, str(route)),
             )
-            for route in self.namespace.routes
+            for route in sorted(self.namespace.routes, key=lambda route: route.priority)
             if route.prefix.version == version and self._takes_part(version, route.device)
         ]
 

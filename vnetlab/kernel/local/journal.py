@@ -106,6 +106,15 @@ def journals() -> tuple[Path, ...]:
     return tuple(path for path in found if path.name.startswith(own) or is_over(records(path)))
 
 
+def journals_of(lab: str) -> tuple[Path, ...]:
+    """Return the journals of one lab of this user's: that of this uptime, and those of ended ones."""
+    named = f"{control.file_name(lab)}{ENDING}"
+    found = [path for path in sorted(FOLDER.glob(f"*{ENDING}")) if path.name.partition(".")[2] == named]
+    own = path_of(lab) if found else None
+    mine = (path for path in found if path.stat().st_uid == os.geteuid())
+    return tuple(path for path in mine if path == own or is_over(records(path)))
+
+
 def is_over(found: tuple[Record, ...]) -> bool:
     """Tell whether a journal is of an earlier uptime, of which the kernel keeps nothing."""
     return bool(found) and found[0].mark.partition(" ")[0] != _now().partition(" ")[0]

@@ -40,7 +40,7 @@ def undo(path: Path) -> tuple[str, ...]:
         return ()
     if journal.is_over(found):
         journal.forget(path)
-        return ("it is of an earlier uptime of this machine, of which the kernel keeps nothing",)
+        return ("this machine was restarted since, which left nothing of it to undo",)
     others = _claimed_by_others(path)
     told: list[str] = []
     failed: list[str] = []
