@@ -31,6 +31,7 @@ from vnetlab.state import (
     Sysctl,
     Veth,
 )
+from vnetlab.switching import Option
 from vnetlab.topology.model import Family, Topology
 
 if TYPE_CHECKING:
@@ -252,6 +253,14 @@ def test_what_a_state_has_no_word_for_is_not_guessed_either() -> None:
     found = ask(small(replace(router(), beyond=("policy rule 100",))))
     assert found.outcome is None
     assert "r: policy rule 100" in found.reason
+
+
+def test_what_a_port_is_told_otherwise_is_not_guessed_either() -> None:
+    own = router()
+    links = tuple(replace(link, options=(Option("hairpin", 1),)) for link in own.links[:1])
+    found = ask(small(replace(own, links=(*links, *own.links[1:]))))
+    assert found.outcome is None
+    assert "has hairpin 1" in found.reason
 
 
 def test_of_equal_priorities_the_last_chain_comes_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from vnetlab.items import Item, ItemKind
@@ -54,9 +55,10 @@ class Space:
         self.devices[LOOPBACK] = Device(LOOPBACK, "loopback", "00:00:00:00:00:00", _LOOPBACK_MTU)
 
     def _unmodelled(self) -> str:
-        """Return what of the settings the model has no idea of; empty for nothing."""
+        """Return what of settings and switches the model has no idea of; empty for nothing."""
+        odd = (f"{link.name} has {option}" for link in self.namespace.links for option in link.options)
         calls = (f"net/bridge/bridge-nf-call-{which}" for which in ("iptables", "ip6tables", "arptables"))
-        return next((f"{key} is on" for key in calls if self.plain_setting(key)), "")
+        return next(chain(odd, (f"{key} is on" for key in calls if self.plain_setting(key))), "")
 
     @cached_property
     def ports(self) -> dict[str, tuple[Device, ...]]:
