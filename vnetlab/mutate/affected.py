@@ -1,7 +1,7 @@
 """Which packets a fault can make a difference to.
 
-A packet is as before where it never comes by what changed. Where only chains did, it is as before unless some
-chain that it met says something else of it now.
+A packet is as before unless some chain that it met says something else of it now, or something that it asked
+of the world is answered otherwise.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from vnetlab.mutate.queries import same_neighbour
 from vnetlab.mutate.recording import ChainKey, decides_otherwise
 from vnetlab.predict.rules import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from vnetlab.mutate.queries import Footprint
     from vnetlab.mutate.recording import Recorder
     from vnetlab.predict.model import Model
     from vnetlab.predict.tables import Base
@@ -28,14 +30,6 @@ _KERNELS_OWN = {
 """What the kernel does by itself at a hook, and at which priority."""
 _Name = tuple[str, str]
 """Family and name of a chain; no family: a step of the kernel's own."""
-
-
-class Footprint(NamedTuple):
-    """Where a packet came by."""
-
-    passages: frozenset[int]
-    """Numbers of its passages through chains."""
-    namespaces: frozenset[str]
 
 
 class _Changed(NamedTuple):
@@ -54,33 +48,64 @@ class Affected:
         self, before: Mapping[str, Namespace], changes: tuple[Namespace, ...], broken: Model, known: Recorder
     ) -> None:
         self._recorder = known
-        self._names = {namespace.name for namespace in changes}
-        self._chains: dict[ChainKey, _Changed] | None = None
+        self._broken = broken
+        self._pairs = tuple((before[changed.name], changed) for changed in changes)
+        self._chains: dict[ChainKey, _Changed] = {}
         self._differs: dict[int, bool] = {}
-        if len(changes) == 1 and _only_rules(before[changes[0].name], changes[0]):
-            name = changes[0].name
-            was, now = known.hooks[name], broken.world.spaces[name].hooks
-            if was.tracks == now.tracks:
-                self._chains = dict(_changed(name, was.bases, now.bases))
+        self._queries: set[int] = set()
+        self._compared = 0
+        self.learn()
+
+    def learn(self) -> None:
+        """Compare what was asked since; to be called when the recorder has seen more packets."""
+        asked = len(self._recorder.queries)
+        if asked == self._compared:
+            return
+        for before, after in self._pairs:
+            self._compare(before, after)
+        self._compare_neighbours()
+        self._compared = asked
+
+    def _compare(self, before: Namespace, after: Namespace) -> None:
+        """Find what is decided or answered otherwise in a changed namespace."""
+        name, queries = after.name, self._recorder.queries
+        was, now = self._recorder.hooks[name], self._broken.world.spaces[name]
+        same_rules = before.tables == after.tables
+        only_rules = replace(before, tables=()) == replace(after, tables=())
+        if now.beyond or not (same_rules or (only_rules and was.tracks == now.hooks.tracks)):
+            self._queries |= queries.of_spaces([name])
+        elif not same_rules:
+            self._chains |= dict(_changed(name, was.bases, now.hooks.bases))
+        else:
+            moved = before.links != after.links
+            self._queries |= queries.otherwise(self._broken.world, [name], self._compared, moved=moved)
+
+    def _compare_neighbours(self) -> None:
+        """Ask again who has an address where that came by what changed; else it is known."""
+        world = self._broken.world
+        for number, (key, found, footprint) in self._recorder.queries.resolved.items():
+            if number < self._compared:
+                continue
+            if not self.may_differ(footprint):
+                world.neighbours.setdefault(key, found)
+            elif not same_neighbour(world, key, found):
+                self._queries.add(number)
 
     def may_differ(self, footprint: Footprint) -> bool:
         """Tell whether a packet that came by here may be affected."""
-        if self._chains is None:
-            return not self._names.isdisjoint(footprint.namespaces)
-        return any(self._of_passage(number) for number in footprint.passages)
+        return not self._queries.isdisjoint(footprint.queries) or (
+            bool(self._chains) and any(self._of_passage(number) for number in footprint.passages)
+        )
 
-    def among(self, index: Index) -> Iterator[int]:
-        """Yield the numbers of the packets of an index that may be affected."""
-        if self._chains is None:
-            yield from index.by_namespaces(self._names)
-            return
-        seen: set[int] = set()
+    def among(self, index: Index) -> list[int]:
+        """Return the numbers of the packets of an index that may be affected."""
+        found = set(index.by_queries(self._queries))
         for key in self._chains:
             for passage in self._recorder.of_chain.get(key, ()):
                 packets = index.by_passage.get(passage)
                 if packets and self._of_passage(passage):
-                    yield from (packet for packet in packets if packet not in seen)
-                    seen.update(packets)
+                    found.update(packets)
+        return sorted(found)
 
     def _of_passage(self, number: int) -> bool:
         found = self._differs.get(number)
@@ -90,7 +115,6 @@ class Affected:
 
     def _judge(self, number: int) -> bool:
         kept = self._recorder.kept[number]
-        assert self._chains is not None
         changed = self._chains.get(kept.key)
         if changed is None:
             return False
@@ -104,20 +128,21 @@ class Index:
 
     def __init__(self, footprints: Iterable[Footprint]) -> None:
         self.by_passage: dict[int, list[int]] = {}
-        self._by_namespace: dict[str, list[int]] = {}
+        self._of_set: dict[frozenset[int], list[int]] = {}
         for number, footprint in enumerate(footprints):
             for passage in footprint.passages:
                 self.by_passage.setdefault(passage, []).append(number)
-            for namespace in footprint.namespaces:
-                self._by_namespace.setdefault(namespace, []).append(number)
+            self._of_set.setdefault(footprint.queries, []).append(number)
+        self._sets: dict[int, list[list[int]]] = {}
+        for queries, packets in self._of_set.items():
+            for query in queries:
+                self._sets.setdefault(query, []).append(packets)
 
-    def by_namespaces(self, names: Collection[str]) -> list[int]:
-        """Return the packets that came by any of these."""
-        return sorted({number for name in names for number in self._by_namespace.get(name, ())})
-
-
-def _only_rules(before: Namespace, after: Namespace) -> bool:
-    return replace(before, tables=()) == replace(after, tables=())
+    def by_queries(self, queries: Collection[int]) -> Iterator[int]:
+        """Yield the packets that put any of these questions."""
+        for query in queries:
+            for packets in self._sets.get(query, ()):
+                yield from packets
 
 
 def _changed(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import garbage
 from vnetlab.guarantees import Outcome
-from vnetlab.mutate.affected import Affected, Footprint, Index
+from vnetlab.mutate.affected import Affected, Index
 from vnetlab.mutate.battery import Battery, Shot
 from vnetlab.mutate.behaviour import behaviour_of, difference, is_unknown
 from vnetlab.mutate.domains import domains_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.behaviour import Behaviour
     from vnetlab.mutate.fault import Fault
-    from vnetlab.predict.journey import Journey
+    from vnetlab.mutate.queries import Footprint
     from vnetlab.predict.model import Model
     from vnetlab.state import Namespace, State
     from vnetlab.topology.model import Topology
@@ -67,12 +67,10 @@ class Opinion:
         return not self.noticed_by and self.witness is None and not self.unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """A packet whose way in the State without a fault is known."""
 
     shot: Shot
-    behaviour: Behaviour
     footprint: Footprint
 
 
@@ -93,10 +91,11 @@ class Oracle:
         self._kinds = {n.name: n.kind for n in state.namespaces}
         self._namespaces = {n.name: n for n in state.namespaces}
         self._taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
-        self._recorder = Recorder()
         self._plain = model_of(topology, state, guarantees)
-        self._model = model_of(topology, state, guarantees)
-        self._recorder.attach(self._model.world)
+        self._recorder = Recorder(self._plain.world)
+        self._model = self._plain.within(self._recorder.world())
+        self._behaviours: dict[Shot, Behaviour] = {}
+        self._added: dict[Shot, _Known] = {}
         self._literals = literals_of(state)
         spare = groups_of(topology, state, mentions(state)).spare - {fault.namespace for fault in faults}
         self._battery = self._battery_of(topology, state, spare)
@@ -142,26 +141,27 @@ class Oracle:
         if noticed:
             return Opinion(noticed, None)
         for known in self._suspects(fault, changes, affected):
-            journey = broken.follow(known.shot.node, known.shot.flow)
-            after = behaviour_of(journey, self._kinds)
-            if after == known.behaviour or is_unknown(known.behaviour):
+            before = self._behaviour(known.shot)
+            after = behaviour_of(broken.follow(*known.shot), self._kinds)
+            if after == before or is_unknown(before):
                 continue
             if is_unknown(after):
                 unknown = unknown or difference(frozenset(), after)
                 continue
-            witness = Witness(_told(known.shot), difference(known.behaviour, after))
+            witness = Witness(_told(known.shot), difference(before, after))
             return Opinion((), witness, unknown, doubtful)
         return Opinion((), None, unknown, doubtful)
 
     def _suspects(self, fault: Fault, changes: tuple[Namespace, ...], affected: Affected) -> Iterator[_Known]:
         """Yield the packets, of the battery and those that this fault adds, that it may matter to."""
-        for number in affected.among(self._index):
+        index = self._index
+        affected.learn()
+        for number in affected.among(index):
             if concerns(fault, self._known[number].shot.flow):
                 yield self._known[number]
-        for shot in self._directed(fault, changes):
-            known = self._know(shot)
-            if affected.may_differ(known.footprint):
-                yield known
+        directed = [self._known_of(shot) for shot in self._directed(fault, changes)]
+        affected.learn()
+        yield from (known for known in directed if affected.may_differ(known.footprint))
 
     def _noticed(
         self, fault: Fault, broken: Model, affected: Affected
@@ -194,10 +194,21 @@ class Oracle:
         return tuple(sorted(chain.from_iterable(found.values()))), tuple(doubtful[:ENOUGH]), unknown
 
     def _know(self, shot: Shot) -> _Known:
-        self._recorder.met = set()
-        journey = self._model.follow(shot.node, shot.flow)
-        footprint = Footprint(frozenset(self._recorder.met), _touched(journey))
-        return _Known(shot, behaviour_of(journey, self._kinds), footprint)
+        return _Known(shot, self._recorder.footprint(lambda: self._model.follow(*shot)))
+
+    def _known_of(self, shot: Shot) -> _Known:
+        """Do as `_know`, once: many faults add the same packets."""
+        found = self._added.get(shot)
+        if found is None:
+            found = self._added[shot] = self._know(shot)
+        return found
+
+    def _behaviour(self, shot: Shot) -> Behaviour:
+        """Return what becomes of a packet in the State without a fault."""
+        found = self._behaviours.get(shot)
+        if found is None:
+            found = self._behaviours[shot] = behaviour_of(self._plain.follow(*shot), self._kinds)
+        return found
 
     def _directed(self, fault: Fault, changes: tuple[Namespace, ...]) -> Iterator[Shot]:
         """Yield packets about the prefixes and ports that only the State with the fault names."""
@@ -207,12 +218,6 @@ class Oracle:
         yield from self._battery.under(points)
         if literals.ports - self._literals.ports:
             yield from self._battery.about_ports(literals.ports - self._literals.ports)
-
-
-def _touched(journey: Journey) -> frozenset[str]:
-    return frozenset(
-        chain((h.namespace for h in journey.hops), (a.node for a in journey.arrivals), (journey.source,))
-    )
 
 
 def _told(shot: Shot) -> str:
