@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import garbage
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 ENOUGH, OF_EACH = 12, 2
 """Guarantees that are asked to notice a fault, in all and of each promise: more would say the same."""
+FURTHER = 500
+"""Flows that are followed after the first that shows something, or that the model cannot tell of.
+
+From then on it is certain that the fault is put to packets; what more is found makes them quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,8 @@ class Oracle:
         self._battery = self._battery_of(topology, state, spare)
         with garbage.paused():
             self._promised = {
-                number: self._know(Shot(g.source, g.flow)).footprint
-                for number, g in enumerate(guarantees)
-                if is_single(g) or not {g.source, g.destination} & spare
+                number: self._know(Shot(guarantees[number].source, guarantees[number].flow)).footprint
+                for number in _by_turns(guarantees, spare)
             }
 
     def _battery_of(self, topology: Topology, state: State, spare: frozenset[str]) -> Battery:
@@ -140,14 +144,13 @@ class Oracle:
         noticed, doubtful, unknown = self._noticed(fault, broken, affected)
         if noticed:
             return Opinion(noticed, None)
-        for known in self._suspects(fault, changes, affected):
+        for known in islice(self._suspects(fault, changes, affected), FURTHER if unknown else None):
             before = self._behaviour(known.shot)
             after = behaviour_of(broken.follow(*known.shot), self._kinds)
             if after == before or is_unknown(before):
                 continue
             if is_unknown(after):
-                unknown = unknown or difference(frozenset(), after)
-                continue
+                return Opinion((), None, unknown or difference(frozenset(), after), doubtful)
             witness = Witness(_told(known.shot), difference(before, after))
             return Opinion((), witness, unknown, doubtful)
         return Opinion((), None, unknown, doubtful)
@@ -173,11 +176,14 @@ class Oracle:
         found: dict[str, list[int]] = {}
         doubtful: list[int] = []
         unknown = ""
+        left = -1
         for number, footprint in self._promised.items():
             guarantee = self._guarantees[number]
             full = len(found.get(guarantee.id, ())) >= OF_EACH
             if full or not (concerns(fault, guarantee.flow) and affected.may_differ(footprint)):
                 continue
+            if (found or unknown) and (left := left - 1 if left > 0 else FURTHER) == 1:
+                break
             prediction = broken.send(guarantee.source, guarantee.flow).prediction(
                 guarantee.destination,
                 is_host=guarantee.destination in self._topology.hosts,
@@ -218,6 +224,17 @@ class Oracle:
         yield from self._battery.under(points)
         if literals.ports - self._literals.ports:
             yield from self._battery.about_ports(literals.ports - self._literals.ports)
+
+
+def _by_turns(guarantees: Sequence[Guarantee], spare: frozenset[str]) -> list[int]:
+    """Return the guarantees that are asked, one of each promise after the other."""
+    turns: Counter[str] = Counter()
+    found: list[tuple[int, int]] = []
+    for number, guarantee in enumerate(guarantees):
+        if is_single(guarantee) or not {guarantee.source, guarantee.destination} & spare:
+            found.append((turns[guarantee.id], number))
+            turns[guarantee.id] += 1
+    return [number for _, number in sorted(found)]
 
 
 def _told(shot: Shot) -> str:
