@@ -176,13 +176,14 @@ class Oracle:
         found: dict[str, list[int]] = {}
         doubtful: list[int] = []
         unknown = ""
-        left = -1
+        left = FURTHER
         for number, footprint in self._promised.items():
             guarantee = self._guarantees[number]
             full = len(found.get(guarantee.id, ())) >= OF_EACH
             if full or not (concerns(fault, guarantee.flow) and affected.may_differ(footprint)):
                 continue
-            if (found or unknown) and (left := left - 1 if left > 0 else FURTHER) == 1:
+            left -= 1 if found or unknown else 0
+            if not left:
                 break
             prediction = broken.send(guarantee.source, guarantee.flow).prediction(
                 guarantee.destination,
