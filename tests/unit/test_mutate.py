@@ -13,10 +13,14 @@ from vnetlab.compile import compile_topology
 from vnetlab.modes import guarantees_for
 from vnetlab.mutate import fault as kinds
 from vnetlab.mutate import wording
+from vnetlab.mutate.affected import Affected, Index
+from vnetlab.mutate.behaviour import behaviour_of
 from vnetlab.mutate.fault import Fault, changed, changes_of
 from vnetlab.mutate.faults import faults_of
 from vnetlab.mutate.oracle import Oracle
+from vnetlab.mutate.recording import Recorder
 from vnetlab.mutate.score import Fate, Result, Score
+from vnetlab.predict.matrix import model_of
 from vnetlab.report.mutations import mutations_object, survivor
 from vnetlab.state import Namespace, NftRule, State
 from vnetlab.topology.model import Topology
@@ -162,6 +166,32 @@ def test_what_the_model_does_not_know_is_not_equivalent() -> None:
     assert opinion.unknown
     assert opinion.doubtful
     assert not opinion.equivalent
+
+
+@pytest.mark.parametrize("name", ["host-only.yaml", "port-isolation.yaml", "backbone.graphml"])
+def test_a_flow_that_is_not_followed_again_goes_the_way_of_before(name: str) -> None:
+    topology, state = Topology.load(TOPOLOGIES / name), state_of(name)
+    guarantees = guarantees_for(topology)
+    flows = [(each.source, each.flow) for each in guarantees[::9]]
+    taken = {n.name: n.kind for n in state.namespaces}
+    plain = model_of(topology, state, guarantees)
+    recorder = Recorder(plain.world)
+    listened = plain.within(recorder.world())
+    index = Index(recorder.footprint(lambda f=flow: listened.follow(*f)) for flow in flows)  # type: ignore[misc]
+    before = [behaviour_of(plain.follow(*flow), taken) for flow in flows]
+    of_each_kind = {each.kind: each for each in faults(name)} | {
+        each.kind + "'": each for each in faults(name)[::-1]
+    }
+    for each in of_each_kind.values():
+        changes = changes_of(state, each.state)
+        shared, anew = plain.changed(changes), model_of(topology, each.state, guarantees)
+        known = {n.name: n for n in state.namespaces}
+        again = set(Affected(known, changes, shared, recorder).among(index))
+        for number, flow in enumerate(flows):
+            after = behaviour_of(anew.follow(*flow), taken)
+            assert number in again or after == before[number], (each.id, flow)
+            if number in again and number % 5 == 0:
+                assert behaviour_of(shared.follow(*flow), taken) == after, (each.id, flow)
 
 
 def test_a_sample_is_reproducible() -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
+from vnetlab.modes.edges import beside, group_addresses
 from vnetlab.modes.journey import travel
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.promise import ECHO, SINK, TCP_PORT, Label, from_fate
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _NOWHERE = (ip_address("198.18.0.1"), ip_address("2001:2::1"))
 """Addresses for benchmarks, which no network outside a laboratory has (RFC 2544, C.2.2; RFC 5180, 8)."""
+_OFTEN = tuple(ip_address(f"198.18.0.{n}") for n in range(2, 5))
+"""Further ones, so that a router is asked more often at once than a kernel would answer by itself.
+
+Linux's routing says `no route` five times in a row to one sender, then once a second (`ip_error` of the
+kernel's net/ipv4/route.c, with `error_burst` and `error_cost`)."""
 _KINDS = (ECHO, SINK)
 
 
@@ -153,13 +159,22 @@ def _no_routes(world: World) -> Iterator[Guarantee]:
     for node in (*world.topology.hosts, *world.topology.machines):
         if node not in world.topology.hosts and not world.is_router(node):
             continue
+        addresses = (*_NOWHERE, *(() if node in world.topology.hosts else _unrouted(world, node)))
         for side in _asked_sides(world, node):
             sender = next((i for i in world.on_lan[side.lan] if i.node != node and i.addresses), None)
-            for address in _NOWHERE:
+            for address in addresses:
                 own = sender.address(family_of(address)) if sender else None
                 if sender is None or own is None or world.way(node, address):
                     continue
                 yield from _no_route(world, Hop(sender, side), Packet(own.ip, address))
+
+
+def _unrouted(world: World, router: str) -> Iterator[IPAddress]:
+    """Yield what else a router is asked for in vain: often, and right beside its links' prefixes."""
+    yield from _OFTEN
+    groups = group_addresses(world)
+    links = dict.fromkeys(a.network for side in world.interfaces[router] for a in side.addresses)
+    yield from (address for link in links for address in beside(link) if address not in groups)
 
 
 def _asked_sides(world: World, node: str) -> Iterator[Interface]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.edges import last, vacant
+from vnetlab.modes.journey import travel
 from vnetlab.modes.own_ways import is_guest, may_talk
 from vnetlab.modes.packet import Fate, Packet
 from vnetlab.modes.pairs import resolution
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnetlab.modes.world import Interface, World
+    from vnetlab.topology.model import IPAddress
 
 
 def no_relays(world: World) -> Iterator[Guarantee]:
@@ -107,7 +109,11 @@ def proxies(world: World) -> Iterator[Guarantee]:
     """
     for node, interfaces in world.interfaces.items():
         router = world.is_router(node)
-        if is_guest(world, node) or len(interfaces) < 2:
+        if is_guest(world, node):
+            continue
+        if router and len(interfaces) == 1:
+            yield from _at_the_end(world, node, interfaces[0])
+        if len(interfaces) < 2:
             continue
         about = Label("node.no-proxy", f"{node} answers for no address but its own")
         yield from _vacant_by_routes(world, node, interfaces) if router else ()
@@ -127,6 +133,44 @@ def proxies(world: World) -> Iterator[Guarantee]:
                     yield from _vacant_beyond(world, empty, Hop(asker, own), beyond, family)
 
 
+def _at_the_end(world: World, node: str, own: Interface) -> Iterator[Guarantee]:
+    """Yield that a router with one link hands on by that very link what it is asked to."""
+    empty = Label("node.vacant", f"{node} knows its links' prefixes whole")
+    about = Label("node.hands-on", f"{node} hands on what is for elsewhere, by the link that it came by")
+    asker = _asker(world, own)
+    for family in Family if asker else ():
+        assert asker is not None
+        hop = Hop(asker, own)
+        yield from _vacant_beyond(world, empty, hop, own, family)
+        mine = asker.address(family)
+        for target in _elsewhere(world, own, family) if mine else ():
+            assert mine is not None
+            # Under its own address a sender would not believe what comes back to it.
+            packet = Packet(last(mine.network, world.taken), target)
+            fate = travel(world, packet, hop)
+            if fate.outcome is Outcome.DELIVERED and asker.node in fate.crossed:
+                kind = replace(SINK, answer=False)
+                yield from_fate(
+                    world, about, fate.node, hop, packet, kind, fate, Special.CRAFTED, returns=False
+                )
+                break
+
+
+def _elsewhere(world: World, own: Interface, family: Family) -> Iterator[IPAddress]:
+    """Yield the addresses of machines on none of a node's links."""
+    near = {i.node for i in world.on_lan[own.lan]}
+    for name in world.topology.machines:
+        found = next((a for i in world.interfaces[name] if (a := i.address(family))), None)
+        if name not in near and found:
+            yield found.ip
+
+
+def _uninvolved(world: World, *involved: str) -> str:
+    """Return a node that must not see a packet of these: a host, else anybody; empty for none."""
+    others = (n for n in (*world.topology.hosts, *world.interfaces) if n not in involved)
+    return next(others, "")
+
+
 def _vacant_by_routes(world: World, node: str, interfaces: tuple[Interface, ...]) -> Iterator[Guarantee]:
     """Yield where a router's routes lead what goes to the last address of each, which nobody has."""
     about = Label("node.vacant", f"{node} knows the prefixes of its routes whole")
@@ -138,7 +182,7 @@ def _vacant_by_routes(world: World, node: str, interfaces: tuple[Interface, ...]
             near = (i for i in world.on_lan[own.lan] if i.node in world.topology.machines and i.node != node)
             mine = next((a for a in (i.address(family_of(target)) for i in near) if a), None)
             asker = world.owner(own.lan, mine.ip) if mine else None
-            witness = next((n for n in world.topology.hosts), "")
+            witness = _uninvolved(world, asker.node, node) if asker else ""
             if asker and mine and witness:
                 yield from vacant(world, about, witness, Hop(asker, own), Packet(mine.ip, target))
                 break
@@ -157,7 +201,7 @@ def _vacant_beyond(
     mine, there = hop.by.address(family), beyond.address(family)
     if mine is None or there is None or world.owner(beyond.lan, last(there.network, world.taken)):
         return
-    witness = next((n for n in world.topology.hosts if n != hop.by.node), "")
+    witness = _uninvolved(world, hop.by.node, hop.to.node)
     if witness:
         yield from vacant(world, about, witness, hop, Packet(mine.ip, last(there.network, world.taken)))
 

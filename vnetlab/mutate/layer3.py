@@ -64,14 +64,19 @@ def _addresses(state: State, namespace: Namespace) -> Iterator[Fault]:
                 continue
             changed = (*namespace.addresses[:at], Address(own.device, new), *namespace.addresses[at + 1 :])
             thing = f"address {own.address} of {named(namespace, own.device)}"
-            # The kernel takes no route whose next hop is on no link.
+            # The kernel takes no route whose next hop is on no link, or has a link's broadcast address.
             routes = tuple(
                 r
                 for r in namespace.routes
-                if r.device != own.device or r.via not in own.address.network or r.via in new.network
+                if r.device != own.device or r.via not in own.address.network or _is_hop(r.via, new.network)
             )
             less = replace(namespace, addresses=changed, routes=routes)
             yield _fault(state, fault.PREFIX, less, thing, f"/{other.prefixlen}")
+
+
+def _is_hop(address: IPAddress, network: IPNetwork) -> bool:
+    """Tell whether an address may be a next hop on a link (`fib_check_nh` of the kernel)."""
+    return address in network and (network.version == 6 or address != network.broadcast_address)
 
 
 def _overlaps(namespace: Namespace, at: int, network: IPNetwork) -> bool:

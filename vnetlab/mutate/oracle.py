@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import garbage
 from vnetlab.guarantees import Outcome
-from vnetlab.mutate.affected import Affected, Footprint, Index
+from vnetlab.mutate.affected import Affected, Index
 from vnetlab.mutate.battery import Battery, Shot
 from vnetlab.mutate.behaviour import behaviour_of, difference, is_unknown
 from vnetlab.mutate.domains import domains_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from vnetlab.guarantees import Guarantee
     from vnetlab.mutate.behaviour import Behaviour
     from vnetlab.mutate.fault import Fault
-    from vnetlab.predict.journey import Journey
+    from vnetlab.mutate.queries import Footprint
     from vnetlab.predict.model import Model
     from vnetlab.state import Namespace, State
     from vnetlab.topology.model import Topology
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 ENOUGH, OF_EACH = 12, 2
 """Guarantees that are asked to notice a fault, in all and of each promise: more would say the same."""
+FURTHER = 500
+"""Flows that are followed after the first that shows something, or that the model cannot tell of.
+
+From then on it is certain that the fault is put to packets; what more is found makes them quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,10 @@ class Opinion:
         return not self.noticed_by and self.witness is None and not self.unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """A packet whose way in the State without a fault is known."""
 
     shot: Shot
-    behaviour: Behaviour
     footprint: Footprint
 
 
@@ -93,18 +96,18 @@ class Oracle:
         self._kinds = {n.name: n.kind for n in state.namespaces}
         self._namespaces = {n.name: n for n in state.namespaces}
         self._taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
-        self._recorder = Recorder()
         self._plain = model_of(topology, state, guarantees)
-        self._model = model_of(topology, state, guarantees)
-        self._recorder.attach(self._model.world)
+        self._recorder = Recorder(self._plain.world)
+        self._model = self._plain.within(self._recorder.world())
+        self._behaviours: dict[Shot, Behaviour] = {}
+        self._added: dict[Shot, _Known] = {}
         self._literals = literals_of(state)
         spare = groups_of(topology, state, mentions(state)).spare - {fault.namespace for fault in faults}
         self._battery = self._battery_of(topology, state, spare)
         with garbage.paused():
             self._promised = {
-                number: self._know(Shot(g.source, g.flow)).footprint
-                for number, g in enumerate(guarantees)
-                if is_single(g) or not {g.source, g.destination} & spare
+                number: self._know(Shot(guarantees[number].source, guarantees[number].flow)).footprint
+                for number in _by_turns(guarantees, spare)
             }
 
     def _battery_of(self, topology: Topology, state: State, spare: frozenset[str]) -> Battery:
@@ -141,27 +144,27 @@ class Oracle:
         noticed, doubtful, unknown = self._noticed(fault, broken, affected)
         if noticed:
             return Opinion(noticed, None)
-        for known in self._suspects(fault, changes, affected):
-            journey = broken.follow(known.shot.node, known.shot.flow)
-            after = behaviour_of(journey, self._kinds)
-            if after == known.behaviour or is_unknown(known.behaviour):
+        for known in islice(self._suspects(fault, changes, affected), FURTHER if unknown else None):
+            before = self._behaviour(known.shot)
+            after = behaviour_of(broken.follow(*known.shot), self._kinds)
+            if after == before or is_unknown(before):
                 continue
             if is_unknown(after):
-                unknown = unknown or difference(frozenset(), after)
-                continue
-            witness = Witness(_told(known.shot), difference(known.behaviour, after))
+                return Opinion((), None, unknown or difference(frozenset(), after), doubtful)
+            witness = Witness(_told(known.shot), difference(before, after))
             return Opinion((), witness, unknown, doubtful)
         return Opinion((), None, unknown, doubtful)
 
     def _suspects(self, fault: Fault, changes: tuple[Namespace, ...], affected: Affected) -> Iterator[_Known]:
         """Yield the packets, of the battery and those that this fault adds, that it may matter to."""
-        for number in affected.among(self._index):
+        index = self._index
+        affected.learn()
+        for number in affected.among(index):
             if concerns(fault, self._known[number].shot.flow):
                 yield self._known[number]
-        for shot in self._directed(fault, changes):
-            known = self._know(shot)
-            if affected.may_differ(known.footprint):
-                yield known
+        directed = [self._known_of(shot) for shot in self._directed(fault, changes)]
+        affected.learn()
+        yield from (known for known in directed if affected.may_differ(known.footprint))
 
     def _noticed(
         self, fault: Fault, broken: Model, affected: Affected
@@ -173,11 +176,15 @@ class Oracle:
         found: dict[str, list[int]] = {}
         doubtful: list[int] = []
         unknown = ""
+        left = FURTHER
         for number, footprint in self._promised.items():
             guarantee = self._guarantees[number]
             full = len(found.get(guarantee.id, ())) >= OF_EACH
             if full or not (concerns(fault, guarantee.flow) and affected.may_differ(footprint)):
                 continue
+            left -= 1 if found or unknown else 0
+            if not left:
+                break
             prediction = broken.send(guarantee.source, guarantee.flow).prediction(
                 guarantee.destination,
                 is_host=guarantee.destination in self._topology.hosts,
@@ -194,10 +201,21 @@ class Oracle:
         return tuple(sorted(chain.from_iterable(found.values()))), tuple(doubtful[:ENOUGH]), unknown
 
     def _know(self, shot: Shot) -> _Known:
-        self._recorder.met = set()
-        journey = self._model.follow(shot.node, shot.flow)
-        footprint = Footprint(frozenset(self._recorder.met), _touched(journey))
-        return _Known(shot, behaviour_of(journey, self._kinds), footprint)
+        return _Known(shot, self._recorder.footprint(lambda: self._model.follow(*shot)))
+
+    def _known_of(self, shot: Shot) -> _Known:
+        """Do as `_know`, once: many faults add the same packets."""
+        found = self._added.get(shot)
+        if found is None:
+            found = self._added[shot] = self._know(shot)
+        return found
+
+    def _behaviour(self, shot: Shot) -> Behaviour:
+        """Return what becomes of a packet in the State without a fault."""
+        found = self._behaviours.get(shot)
+        if found is None:
+            found = self._behaviours[shot] = behaviour_of(self._plain.follow(*shot), self._kinds)
+        return found
 
     def _directed(self, fault: Fault, changes: tuple[Namespace, ...]) -> Iterator[Shot]:
         """Yield packets about the prefixes and ports that only the State with the fault names."""
@@ -209,10 +227,15 @@ class Oracle:
             yield from self._battery.about_ports(literals.ports - self._literals.ports)
 
 
-def _touched(journey: Journey) -> frozenset[str]:
-    return frozenset(
-        chain((h.namespace for h in journey.hops), (a.node for a in journey.arrivals), (journey.source,))
-    )
+def _by_turns(guarantees: Sequence[Guarantee], spare: frozenset[str]) -> list[int]:
+    """Return the guarantees that are asked, one of each promise after the other."""
+    turns: Counter[str] = Counter()
+    found: list[tuple[int, int]] = []
+    for number, guarantee in enumerate(guarantees):
+        if is_single(guarantee) or not {guarantee.source, guarantee.destination} & spare:
+            found.append((turns[guarantee.id], number))
+            turns[guarantee.id] += 1
+    return [number for _, number in sorted(found)]
 
 
 def _told(shot: Shot) -> str:

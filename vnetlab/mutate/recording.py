@@ -1,28 +1,32 @@
-"""A model that writes down which packets came by which chains, so that only those are asked about again.
+"""A model that writes down what packets came by, so that of a fault only those are followed that it concerns.
 
 Most faults change one rule. Whatever never meets its chain is as before; what meets it and is decided there
-alike, too. So each passage of a packet through a chain is kept, once, with the packets that it belongs to.
+alike, too. So each passage of a packet through a chain is kept, once, with the packets that it belongs to;
+and so is each question to anything else of the world, with its answer (see `queries`).
 """
 
 from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vnetlab.mutate.listening import ListeningWorld
+from vnetlab.mutate.queries import Footprint, Queries, Query
 from vnetlab.predict.conntrack import Tracked
 from vnetlab.predict.evaluate import Ruleset
 from vnetlab.predict.hooks import Hooks
 from vnetlab.predict.passage import Unknown
-from vnetlab.predict.tables import base_chains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from vnetlab.predict.evaluate import Decision
+    from vnetlab.predict.neighbour import Resolved
     from vnetlab.predict.passage import Passage
     from vnetlab.predict.rules import Chain, Rule
-    from vnetlab.predict.world import World
+    from vnetlab.predict.space import Space
+    from vnetlab.predict.world import NeighbourKey, World
 
 
 class ChainKey(NamedTuple):
@@ -42,38 +46,65 @@ class Kept(NamedTuple):
 
 
 class Recorder:
-    """What passed every chain."""
+    """What passed every chain of a world, and what was asked of the rest of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: World) -> None:
         self.kept: list[Kept] = []
         self.of_chain: dict[ChainKey, list[int]] = {}
         """Numbers of passages, by chain."""
-        self.hooks: dict[str, Hooks] = {}
+        self.hooks = {name: space.hooks for name, space in plain.spaces.items()}
         """The hooks of every namespace, as they are without anybody who listens."""
-        self.met: set[int] = set()
-        """Passages of the packet that is on its way."""
+        self.queries = Queries(plain)
+        self._plain = plain
+        self._met: set[int] = set()
+        self._asked: set[int] = set()
         self._numbers: dict[tuple[object, ...], int] = {}
+        self._common: dict[frozenset[int], frozenset[int]] = {}
 
-    def attach(self, world: World) -> None:
-        """Listen at every chain of a world."""
-        for name, space in world.spaces.items():
-            self.hooks[name] = Hooks(base_chains(space.namespace.tables, name))
-            listening = tuple(
-                replace(base, ruleset=_Listening(base.ruleset, name, self)) for base in self.hooks[name].bases
-            )
-            space.__dict__["hooks"] = Hooks(listening)  # in the place of what would be worked out
+    def world(self) -> World:
+        """Return the world with somebody who listens everywhere."""
+        hooks = {name: self._listening(name, own) for name, own in self.hooks.items()}
+        return ListeningWorld(self._plain, self._ask, self._resolve, hooks)
+
+    def _listening(self, name: str, own: Hooks) -> Hooks:
+        return Hooks(tuple(replace(b, ruleset=_Listening(b.ruleset, name, self)) for b in own.bases))
+
+    def footprint(self, go: Callable[[], object]) -> Footprint:
+        """Let something go its way, and return where it came by."""
+        before = self._met, self._asked
+        self._met, self._asked = set(), set()
+        try:
+            go()
+            asked = frozenset(self._asked)
+            return Footprint(tuple(self._met), self._common.setdefault(asked, asked))
+        finally:
+            self._met, self._asked = before
+
+    def _ask(self, space: str, part: int, what: str, about: tuple[Hashable, ...]) -> Any:
+        number = self.queries.number(Query(space, part, what, about))
+        self._asked.add(number)
+        return self.queries.answer(number)
+
+    def _resolve(self, key: NeighbourKey, ask: Callable[[], Resolved]) -> Resolved:
+        number = self.queries.of_neighbour(key)
+        if number is None:
+            found: list[Resolved] = []
+            footprint = self.footprint(lambda: found.append(ask()))
+            number = self.queries.note_neighbour(key, found[0], footprint)
+        self._asked.add(number)
+        return self.queries.resolved[number][1]
 
     def meets(self, key: ChainKey, passage: Passage, run: Callable[[], Decision]) -> Decision:
         """Let a packet meet a chain, and write that down; of several equal passages the first is kept."""
         identity = _identity(key, passage)
         number = self._numbers.get(identity)
         if number is not None:
-            self.met.add(number)
+            self._met.add(number)
             return run()
         number = self._numbers[identity] = len(self.kept)
         self.of_chain.setdefault(key, []).append(number)
-        self.met.add(number)
-        before = _frozen(passage)
+        self._met.add(number)
+        before = _frozen(passage, self._plain.spaces[key.space])
         self.kept.append(Kept(key, before, None))
         decision = run()
         self.kept[number] = Kept(key, before, decision.action)
@@ -113,9 +144,10 @@ def _identity(key: ChainKey, passage: Passage) -> tuple[object, ...]:
     )
 
 
-def _frozen(passage: Passage) -> Passage:
-    """Return a passage as it is now, whatever becomes of the packet."""
+def _frozen(passage: Passage, space: Space) -> Passage:
+    """Return a passage as it is now, whatever becomes of the packet, in a namespace where nobody listens."""
     found = copy(passage)
+    found.space = space
     found.used = []
     if passage.tracked and passage.tracked.entry:
         state, entry, is_reply = passage.tracked

@@ -157,6 +157,13 @@ class Fib:
         """Return the addresses of a device."""
         return self._by_device.get(device, [])
 
+    def device_sharing(self, destination: int) -> str:
+        """Return the device that shares a prefix with a destination, else the first with an address."""
+        for own in self.addresses:
+            if own.covers(destination, self.bits):
+                return own.device
+        return self.addresses[0].device if self.addresses else LOOPBACK
+
     def way(self, destination: int, device: str = "") -> Way | None:
         """Return the longest matching route, if there is one; ``device`` restricts it to that device."""
         key = (destination, device)

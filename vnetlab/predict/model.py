@@ -66,8 +66,12 @@ class Model:
 
     def changed(self, namespaces: Iterable[Namespace]) -> Model:
         """Return the model of a State in which some namespaces are others; what is as before is shared."""
+        return self.within(self.world.changed(namespaces))
+
+    def within(self, world: World) -> Model:
+        """Return the model of another world with the same nodes."""
         other = copy(self)
-        other.world, other._sent = self.world.changed(namespaces), {}
+        other.world, other._sent = world, {}
         return other
 
     def send(self, source: str, flow: Flow) -> Journey:
@@ -76,11 +80,15 @@ class Model:
         found = self._sent.get(key)
         if found is None:
             walk = self._walked(source, flow)
+            self._used_route(walk)
             found = self._sent[key] = self._journey(source, flow, walk, walk.aftermath())
         return found
 
     def follow(self, source: str, flow: Flow) -> Journey:
-        """Do as `send`, without what kernels say to answers; nothing is remembered."""
+        """Do as `send`, without what kernels say to answers and the route that a crafted frame stands for.
+
+        Nothing is remembered.
+        """
         return self._journey(source, flow, self._walked(source, flow), frozenset())
 
     def _walked(self, source: str, flow: Flow) -> Walk:
@@ -124,7 +132,7 @@ class Model:
         packet = _payload(flow, _NO_MAC, 0)
         mac = flow.next_hop_mac or _group_mac(packet)
         if mac:
-            name = device or _device_towards(space, flow)
+            name = device or space.fib(flow.family.version).device_sharing(int(flow.destination_address))
             self._crafted(walk, space, space.devices[name], flow, mac)
             return
         assert isinstance(packet, Packet)
@@ -145,11 +153,14 @@ class Model:
             walk.note(space, "mtu", f"{device.name} takes {device.mtu} bytes", "drop", payload)
             return
         walk.note(space, "send", f"{device.name} to {mac}", "send", payload)
-        self._used_route(walk, space, device, payload, mac)
-        ethernet.transmit(walk, space, device, Frame(device.mac, mac, payload))
+        walk.crafted = space, device, Frame(device.mac, mac, payload)
+        ethernet.transmit(walk, *walk.crafted)
 
-    def _used_route(self, walk: Walk, space: Space, device: Device, payload: Packet | Arp, mac: str) -> None:
-        """Write down the sender's route where the frame goes to the router that it names."""
+    def _used_route(self, walk: Walk) -> None:
+        """Write down the sender's route where a crafted frame goes to the router that it names."""
+        if walk.crafted is None:
+            return
+        space, device, (_, mac, payload) = walk.crafted
         if isinstance(payload, Arp) or payload.is_group:
             return
         way = space.fib(payload.version).way(payload.destination)
@@ -167,16 +178,6 @@ def _own_source(space: Space, packet: Packet, device: str) -> int | None:
         return packet.destination
     way = fib.way(packet.destination, device)
     return fib.source_for(way, packet.destination) if way else None
-
-
-def _device_towards(space: Space, flow: Flow) -> str:
-    """Return the device that shares a prefix with the destination, else the first with an address."""
-    fib = space.fib(flow.family.version)
-    destination = int(flow.destination_address)
-    for own in fib.addresses:
-        if own.covers(destination, fib.bits):
-            return own.device
-    return fib.addresses[0].device if fib.addresses else "lo"
 
 
 def _group_mac(payload: Packet | Arp) -> str:

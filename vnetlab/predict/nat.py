@@ -77,10 +77,11 @@ def tracked_versions(base: Base) -> tuple[int, ...]:
     A nat chain alone does not: without conntrack no packet comes to it.
     """
     versions = _VERSIONS.get(base.chain.family, ())
-    return tuple(v for v in versions if any(_tracks(rule, v) for rule in base.ruleset.rules()))
+    return tuple(v for v in versions if any(tracks(rule, v) for rule in base.ruleset.rules()))
 
 
-def _tracks(rule: Rule, version: int) -> bool:
+def tracks(rule: Rule, version: int) -> bool:
+    """Tell whether a rule has anything to do with conntrack."""
     action = rule.action
     if isinstance(action, Translate) and action.version in (None, version):
         return True
@@ -90,7 +91,7 @@ def _tracks(rule: Rule, version: int) -> bool:
         return True
     if rule.unknown and rule.rest is None:
         return True  # nobody knows what is in it
-    return rule.rest is not None and _tracks(rule.rest, version)
+    return rule.rest is not None and tracks(rule.rest, version)
 
 
 def _keys(rule: Rule) -> Iterator[Key]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.walk import NeighbourKey
+    from vnetlab.predict.world import NeighbourKey as AskedKey
     from vnetlab.predict.world import World
 
 _ND_HOP_LIMIT = 255
@@ -127,10 +128,7 @@ def resolve(walk: Walk, space: Space, device: Device, packet: Packet, next_hop: 
         return heard_of
     asker = _asker(space, device, packet, next_hop)
     key = (space.name, device.name, version, next_hop, asker)
-    known = walk.world.neighbours
-    if key not in known:
-        known[key] = _ask(walk, space, device, version, next_hop, asker)
-    found = known[key]
+    found = walk.world.resolved(key, lambda: ask(walk.world, key))
     if found.doubt:
         raise Unknown(found.doubt)
     walk.used.extend(found.used)
@@ -147,9 +145,12 @@ def _asker(space: Space, device: Device, packet: Packet, next_hop: int) -> int:
     return link_local(device.mac)
 
 
-def _ask(walk: Walk, space: Space, device: Device, version: int, next_hop: int, asker: int) -> Resolved:
+def ask(world: World, key: AskedKey) -> Resolved:
     """Ask on the link, and see who answers."""
-    asking = _question(walk.world, space, device, version, next_hop, asker)
+    name, port, version, next_hop, asker = key
+    space = world.spaces[name]
+    device = space.devices[port]
+    asking = _question(world, space, device, version, next_hop, asker)
     return _heard(asking, space, device, version, next_hop)
 
 

@@ -70,6 +70,8 @@ class Walk:
         """Answers that reached a namespace: its own kernel has no socket that waits for them."""
         self.used: list[Item | None] = []
         """Rules, routes, ports and neighbours on the way, as often as met; None counts for nothing."""
+        self.crafted: tuple[Space, Device, Frame] | None = None
+        """The frame that it began with, where that was sent past the sender's own IP."""
         self._conntracks: dict[str, Conntrack] = {}
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vnetlab.predict.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vnetlab.predict.guest import Guest
     from vnetlab.predict.neighbour import Resolved
@@ -52,6 +52,13 @@ class World:
         if any(space.devices != self.spaces[name].devices for name, space in new.items()):
             other._tables, other._behind = {}, {}
         return other
+
+    def resolved(self, key: NeighbourKey, ask: Callable[[], Resolved]) -> Resolved:
+        """Return what asking for a next hop led to; it is asked for once."""
+        found = self.neighbours.get(key)
+        if found is None:
+            found = self.neighbours[key] = ask()
+        return found
 
     def open_ports(self, node: str) -> frozenset[tuple[str, int]]:
         """Return the ports that a node has open."""
