@@ -173,6 +173,8 @@ class Flight:
     """So many shots at the end are questions that nobody judges: by them answerers know who asks."""
     watched: tuple[str, ...] = ()
     """Stations whose IPv6 routes are read after the flight, for what router advertisements did."""
+    vacant: frozenset[bytes] = frozenset()
+    """Addresses that nobody has and that kernels may ask for: one question is enough."""
     linger: float = 0.15
     """Seconds of quiet after which the flight is over."""
 

@@ -150,6 +150,10 @@ class HostPost:
         """Forget whom the kernel resolved."""
         self._neighbours.forget()
 
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop asking for addresses that nobody has."""
+        self._neighbours.give_up(addresses)
+
     def close(self) -> None:
         """Close every socket."""
         self._stack.close()

@@ -70,6 +70,9 @@ class Post(Protocol):
     def forget(self) -> None:
         """Forget whom the station's kernel resolved."""
 
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop the station's kernel from asking for addresses that nobody has."""
+
     def close(self) -> None:
         """Close every socket."""
 
@@ -187,6 +190,10 @@ class MachinePost:
         """Forget whom the kernel resolved."""
         self._neighbours.forget()
 
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop asking for addresses that nobody has."""
+        self._neighbours.give_up(addresses)
+
     def close(self) -> None:
         """Close every socket."""
         self._neighbours.close()
@@ -251,6 +258,9 @@ class PortsPost:
 
     def forget(self) -> None:
         """Ports resolve nobody."""
+
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Ports ask for nobody."""
 
     def close(self) -> None:
         """Close the capture."""

@@ -68,6 +68,7 @@ def plan_flight(topology: Topology, guarantees: Sequence[Guarantee]) -> Flight:
         controls=controls,
         watched=_watched(places, telling),
         introductions=len(asking),
+        vacant=_vacant(places, telling),
         linger=_linger(telling),
     )
 
@@ -172,6 +173,12 @@ def _watched(places: Places, guarantees: Sequence[Guarantee]) -> tuple[str, ...]
         if g.flow.special is Special.ADVERTISEMENT and not places.is_guest(g.destination)
     }
     return tuple(watched)
+
+
+def _vacant(places: Places, guarantees: Sequence[Guarantee]) -> frozenset[bytes]:
+    """Return the destinations that no node of the topology has, on whatever link."""
+    flows = (g.flow for g in guarantees if g.flow.special is Special.VACANT)
+    return frozenset(flow.destination_address.packed for flow in flows) - places.addresses
 
 
 def _linger(guarantees: Sequence[Guarantee]) -> float:

@@ -122,9 +122,10 @@ class _Wire:
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
             if at:
-                self._settle(BETWEEN_BLOCKS)
                 self._forget(self._flight.blocks[at - 1])
             self._sender.send(block.shots)
+            self._settle(BETWEEN_BLOCKS)
+            self._give_up(block)
         unsettled = self._settle(self._flight.linger)
         adopted = self._adopted()
         notes = self._notes
@@ -194,6 +195,11 @@ class _Wire:
         for name in block.stations:
             if name in self._posts:
                 self._posts[name].forget()
+
+    def _give_up(self, block: Block) -> None:
+        for name in block.stations if self._flight.vacant else ():
+            if name in self._posts:
+                self._posts[name].give_up(self._flight.vacant)
 
     def _drain(self, timeout: float = 0) -> None:
         """Read every socket empty."""
