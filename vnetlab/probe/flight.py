@@ -75,6 +75,15 @@ class Exit:
     """Of the next hop; empty where the prefix is on the link."""
 
 
+class Wide(NamedTuple):
+    """Which datagrams to everybody on a link a station need not see: its verdicts ask for others."""
+
+    below: int
+    """Shots of lower numbers are such datagrams."""
+    judged: tuple[int, ...]
+    """Those of them that are judged here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
     """A place where sockets are opened."""
@@ -93,6 +102,8 @@ class Station:
     """Where a guest may send to: its own subnets and routes."""
     neighbours: tuple[tuple[str, bytes, bytes], ...] = ()
     """NIC, address and MAC of a guest's neighbours, where it has several NICs to answer by."""
+    wide: Wide | None = None
+    """Where every node of a link speaks to all: what of it is of no concern here."""
     captures: bool = True
     """Frames are captured at its points; a host does without where nothing asks for them."""
 

@@ -101,13 +101,18 @@ def packet_socket(device: str, program: list[filters.Instruction]) -> socket.soc
     return sock
 
 
+def concern(station: Station, nonce: int) -> list[filters.Instruction]:
+    """Return the program by which a station's captures take what its verdicts may ask for."""
+    return [*filters.broadcasts_for(station.wide, nonce), *filters.questions_for(station.asked)]
+
+
 class Capture:
     """Frames in and out of one device."""
 
     def __init__(
         self,
         point: Point,
-        asked: tuple[bytes, ...],
+        program: list[filters.Instruction],
         station: int,
         inbox: Inbox,
         *,
@@ -116,10 +121,10 @@ class Capture:
         """Open it, inside the namespace; ``filtered`` says that the device is a host's. Raises OSError.
 
         A host's frames are captured before its filters, so they show no delivery. Only answers to ARP and ND
-        are taken as they are: no other socket ever sees those.
+        are taken as they are: no other socket ever sees those. The program says what is of no concern.
         """
         self.point = point
-        self.socket = packet_socket(point.device, filters.questions_for(asked))
+        self.socket = packet_socket(point.device, program)
         self._inbox = inbox
         self._place = inbox.place(Place(station, point.labels[0], point.mac, filtered))
 
@@ -146,9 +151,10 @@ class MachinePost:
         self._neighbours = Neighbours()
         devices = {point.labels[0]: point.device for point in station.points}
         self._sender = RawSender((s, devices.get(s.nic, "")) for s in routed)
+        program = concern(station, frames.nonce)
         try:
             for point in station.points:
-                capture = Capture(point, station.asked, index, notes.inbox)
+                capture = Capture(point, program, index, notes.inbox)
                 self._captures[point.labels[0]] = capture
         except OSError:
             self.close()
