@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 AT_ONCE = 8192
-"""Sightings compared at once: their rows are looked at column by column, and stay in the processor's cache."""
+"""Sightings compared at once: their rows are looked at column by column, and stay in the cache."""
 _ANY = -1
 _NONE = -2
 _UNPRIVILEGED = 1024
