@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 
-VMS = 100
+VMS = 300
 HEAD = """
 name: many
 segments: {lan: {subnets: [10.0.0.0/16]}}
@@ -55,7 +55,7 @@ def _clock(_: Spaces, __: None) -> float:
     return time.process_time()
 
 
-def test_all_pairs_of_a_hundred(lab_name: str) -> None:
+def test_all_pairs_of_hundreds(lab_name: str) -> None:
     """Then one port drops what one VM sends, and one VM changes what it sends: they alone are named."""
     with Lab(many(VMS), lab_name) as lab:
         for flows in (("udp-one-way",), ("icmp",)):

@@ -187,7 +187,7 @@ def test_a_no_by_columns_needs_its_controls() -> None:
         rows[at]["station"], rows[at]["nic"] = names.index(control.seen_at), nics.index(control.seen_nic)
     shown = Log(Sightings(rows, nics))
     assert {verdict.kind for verdict in judge(denied, flight, shown)} == {HOLDS}
-    refused = replace(shown, send_errors=(SendError(0, 105, "No buffer space available"),))
+    refused = replace(shown, send_errors=(SendError(flight.shot_of[0], 105, "No buffer space available"),))
     assert judge(denied, flight, refused)[0].kind is VerdictKind.INCONCLUSIVE
     lossy = replace(shown, drops=(Drop("v1", "eth0 rx dropped", 1, by_device=True),))
     assert {verdict.kind for verdict in judge(denied, flight, lossy)} == {VerdictKind.INCONCLUSIVE}

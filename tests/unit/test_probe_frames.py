@@ -21,7 +21,8 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from vnetlab.probe.columns import Shots, Sightings
-from vnetlab.probe.flight import Kind, Shot, Sighting, What
+from vnetlab.probe.filters import RETURN, WHOLE, attach, broadcasts_for
+from vnetlab.probe.flight import Kind, Shot, Sighting, What, Wide
 from vnetlab.probe.frames import Frames, checksum, gratuitous
 from vnetlab.probe.inbox import Inbox, Place
 from vnetlab.probe.reading import Reader
@@ -42,6 +43,41 @@ def shot(kind: Kind, version: int, **changes: object) -> Shot:
     source, destination = ADDRESSES[version]
     base = Shot("a", kind, version, "eth0", PEER, source, destination, 4000, 7000)
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+EVERYBODY = b"\xff" * 6
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_only_what_concerns_nobody_here_is_dropped(version: int) -> None:
+    """A kernel runs the program, on a pair of sockets that takes any bytes for a packet."""
+    program = broadcasts_for(Wide(9, (3, 5)), NONCE)
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with here, there:
+        attach(there, [*program, (RETURN, 0, 0, WHOLE)])
+        wide, single = (shot(Kind.UDP, version, mac=mac, wants_answer=False) for mac in (EVERYBODY, PEER))
+        whole = [(number, Frames(NONCE).frames(number, wide, OWN)[0]) for number in range(12)]
+        others = [
+            *Frames(NONCE).frames(1, single, OWN),
+            *Frames(NONCE ^ 1).frames(1, wide, OWN),
+            *Frames(NONCE).frames(1, replace(wide, fragments=True, size=2000), OWN),
+            *Frames(NONCE).frames(1, replace(wide, kind=Kind.ICMP), OWN),
+            answer_of(whole[1][1], version),
+        ]
+        for frame in (*(frame for _, frame in whole), *others):
+            here.send(frame)
+        passed = [frame for number, frame in whole if number in (3, 5) or number >= 9]
+        there.setblocking(False)
+        assert [there.recv(4096) for _ in (*passed, *others)] == [*passed, *others]
+
+
+def answer_of(frame: bytes, version: int) -> bytes:
+    at = {4: 46, 6: 66}[version]
+    return frame[:at] + bytes([frame[at] | 0x80]) + frame[at + 1 :]
+
+
+def test_a_station_that_judges_many_broadcasts_sees_all() -> None:
+    assert broadcasts_for(Wide(500, tuple(range(400))), NONCE) == broadcasts_for(None, NONCE) == []
 
 
 def number_of(kind: Kind) -> int:

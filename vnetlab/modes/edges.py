@@ -54,8 +54,7 @@ def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:
 
 def group_addresses(world: World) -> frozenset[IPAddress]:
     """Return the directed broadcasts and router anycasts, which more than one node may have."""
-    links = {a.network for found in world.interfaces.values() for i in found for a in i.addresses}
-    return frozenset(link.broadcast_address if link.version == 4 else link.network_address for link in links)
+    return world.group_addresses
 
 
 def last(prefix: IPNetwork, taken: Container[IPAddress] = ()) -> IPAddress:

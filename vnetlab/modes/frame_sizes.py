@@ -21,22 +21,20 @@ if TYPE_CHECKING:
 def full_size(world: World) -> Iterator[Guarantee]:
     """Yield that a packet of a link's whole MTU passes from and to every NIC."""
     for interfaces in world.on_lan.values():
+        # one behind a bridge of a host, if there is one
+        partners = sorted(interfaces, key=lambda i: i.node not in world.topology.hosts)
         for own in interfaces:
-            other = _partner(world, own, interfaces)
+            other = next((i for i in partners if _talks(own, i)), None)
             if other and own.node not in world.topology.hosts:
                 yield from _between(world, own, other)
                 yield from _between(world, other, own)
 
 
-def _partner(world: World, own: Interface, interfaces: tuple[Interface, ...]) -> Interface | None:
-    """Return a neighbour to exchange packets with: one behind a bridge of a host, if there is one."""
-    near = [i for i in interfaces if i.node != own.node and _share_family(own, i)]
+def _talks(own: Interface, other: Interface) -> bool:
+    """Tell whether another interface on the link is one to exchange packets with."""
     isolated = own.network is not None and own.network.port_isolation
-    near = [i for i in near if not (isolated and i.port and i.network is own.network)]
-    return next((i for i in near if i.node in world.topology.hosts), next(iter(near), None))
-
-
-def _share_family(own: Interface, other: Interface) -> bool:
+    if own.node == other.node or (isolated and other.port and other.network is own.network):
+        return False
     return any(own.address(family) and other.address(family) for family in Family)
 
 

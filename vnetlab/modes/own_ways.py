@@ -7,6 +7,7 @@ it has a route to, and to addresses beside them, which are another route's.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
@@ -71,17 +72,17 @@ def _bystander(world: World, source: str, fate: Fate, family: Family) -> str:
     """
     passed = {source, fate.node, *fate.crossed}
     default = next((r.via for r in world.topology.node(source).routes if _is_default(r, family)), None)
-    gateways = [
+    gateways = (
         i.node
-        for own in world.interfaces[source]
+        for own in (world.interfaces[source] if default is not None else ())
         for i in world.on_lan[own.lan]
-        if default is not None and any(a.ip == default for a in i.addresses)
-    ]
-    gateways = [g for g in gateways if world.is_router(g) and g not in passed]
-    hosts = [host for host in world.topology.hosts if host != source]
-    others = [n for n in world.interfaces if n not in passed and not world.is_router(n)]
-    routers = [n for n in world.interfaces if n not in passed]
-    return next(iter((*gateways, *hosts, *others, *routers)), "")
+        if any(a.ip == default for a in i.addresses)
+    )
+    gateways = (g for g in gateways if world.is_router(g) and g not in passed)
+    hosts = (host for host in world.topology.hosts if host != source)
+    others = (n for n in world.interfaces if n not in passed and not world.is_router(n))
+    routers = (n for n in world.interfaces if n not in passed)
+    return next(chain(gateways, hosts, others, routers), "")  # of thousands, the first is enough
 
 
 def _is_default(route: Route, family: Family) -> bool:

@@ -36,14 +36,21 @@ def no_relays(world: World) -> Iterator[Guarantee]:
                 yield from _no_relay(world, about, own, family)
 
 
+def _near(world: World, own: Interface, family: Family) -> Iterator[Interface]:
+    for other in world.on_lan[own.lan]:
+        if other.node != own.node and other.address(family) and may_talk(own, other):
+            yield other
+
+
 def _no_relay(world: World, about: Label, own: Interface, family: Family) -> Iterator[Guarantee]:
     """Hand a node a frame for a third one, on the same link if there is one."""
-    near = [i for i in world.on_lan[own.lan] if i.node != own.node and i.address(family) and may_talk(own, i)]
-    senders = [i for i in near if i.node not in world.topology.hosts]
-    if own.address(family) is None or not senders:
+    if own.address(family) is None:
         return
-    sender = senders[0]
-    target = next((i for i in near if i is not sender), None) or _far_away(world, own, family)
+    sender = next((i for i in _near(world, own, family) if i.node not in world.topology.hosts), None)
+    if sender is None:
+        return
+    others = (i for i in _near(world, own, family) if i is not sender)
+    target = next(others, None) or _far_away(world, own, family)
     mine, there = sender.address(family), target.address(family) if target else None
     if target is None or mine is None or there is None:
         return

@@ -33,11 +33,12 @@ _DHCP_SERVER_PORT = 67  # RFC 2131, 4.1
 _MDNS_PORT = 5353
 _MDNS_QUERY = Kind(Protocol.UDP, _MDNS_PORT, answer=False)
 _DISCOVER = Kind(Protocol.UDP, _DHCP_SERVER_PORT, answer=False)
+# An echo to all nodes would be answered by all at once, and each of them first asks all others who sent it.
 _GROUP_FLOWS: tuple[tuple[str, Kind, IPAddress, str, Special], ...] = (
     ("broadcast-scope", SINK, _LIMITED_BROADCAST, BROADCAST_MAC, Special.BROADCAST),
     ("multicast-scope", _MDNS_QUERY, _MDNS[Family.IPV4], "", Special.MULTICAST),
     ("multicast-scope", _MDNS_QUERY, _MDNS[Family.IPV6], "", Special.MULTICAST),
-    ("multicast-scope", ECHO, ALL_NODES, "", Special.MULTICAST),
+    ("multicast-scope", SINK, ALL_NODES, "", Special.MULTICAST),
     ("dhcp-scope", _DISCOVER, _LIMITED_BROADCAST, BROADCAST_MAC, Special.DHCP),
 )
 

@@ -145,6 +145,13 @@ class World:
         """Every address that some node has."""
         return frozenset().union(*self.own_addresses.values())
 
+    @cached_property
+    def group_addresses(self) -> frozenset[IPAddress]:
+        """The directed broadcast or router anycast of every prefix that some node is on."""
+        every = (a for found in self.interfaces.values() for i in found for a in i.addresses)
+        links = {address.network for address in every}
+        return frozenset(n.broadcast_address if n.version == 4 else n.network_address for n in links)
+
     def way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
         """Return the interface and next hop that a node's routes give, by longest prefix."""
         key = (node, destination)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab import garbage
 from vnetlab.plan import carried, flows, learned, links, settings, stages, tables
 from vnetlab.plan.device_steps import (
     CreateVeth,
@@ -60,6 +61,11 @@ def diff(present: State, desired: State) -> Plan:
     Of a setting that is desired nowhere, a device that stays takes the default; any other is left alone.
     Raises ValueError for a veth whose other end the desired State does not have.
     """
+    with garbage.paused():
+        return _diff(present, desired)
+
+
+def _diff(present: State, desired: State) -> Plan:
     devices = links.Links.of(present, desired)
     before = {namespace.name: namespace for namespace in present.namespaces}
     spaces = tuple(_Change.of(before.get(n.name), n, devices) for n in desired.namespaces)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
+AT_ONCE = 8192
+"""Sightings compared at once: their rows are looked at column by column, and stay in the cache."""
 _ANY = -1
 _NONE = -2
 _UNPRIVILEGED = 1024
@@ -160,11 +162,16 @@ class Expectations:
         good: Callable[[Rows, Rows, Rows], Mask],
     ) -> Numbers:
         """Count the good sightings of one sort at an end: the one given, else the destination."""
-        number, seen = number[of], seen[of]
         end = self._many.destination if ends is None else ends
-        there = seen["station"] == self._stations[end[number]]
-        rows, shots = self._rows[number], self._shots.rows[self._of[number]]
-        return np.bincount(number[there & good(rows, seen, shots)], minlength=len(self._many))
+        found = np.zeros(0, np.int64)
+        chosen = np.flatnonzero(of)
+        for start in range(0, len(chosen), AT_ONCE):
+            part = chosen[start : start + AT_ONCE]
+            which, some = number[part], seen[part]
+            there = some["station"] == self._stations[end[which]]
+            rows, shots = self._rows[which], self._shots.rows[self._of[which]]
+            found = np.append(found, which[there & good(rows, some, shots)])
+        return np.bincount(found, minlength=len(self._many))
 
 
 def _arrived(rows: Rows, seen: Rows, shots: Rows) -> Mask:

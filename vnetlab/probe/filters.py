@@ -2,7 +2,8 @@
 reader.
 
 Every ARP request and neighbour solicitation reaches every NIC of a segment: N machines that
-resolve each other make N^3 captures of which only N^2 are of the flight.
+resolve each other make N^3 captures of which only N^2 are of the flight. Likewise the broadcasts of N
+machines, each of which is judged at one of the others.
 """
 
 from __future__ import annotations
@@ -10,14 +11,22 @@ from __future__ import annotations
 import ctypes
 import socket
 from struct import pack
+from typing import TYPE_CHECKING
+
+from vnetlab.probe.frames import ANSWER, NUMBER
+
+if TYPE_CHECKING:
+    from vnetlab.probe.flight import Wide
 
 SO_ATTACH_FILTER = 26
 
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30
-JUMP_EQUAL, RETURN = 0x15, 0x06
+JUMP, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_SET, AND, RETURN = 0x05, 0x15, 0x35, 0x45, 0x54, 0x06
 WHOLE = 0x0004_0000
 MOST_ADDRESSES = 100
-"""A jump reaches 255 instructions; stations asked for more addresses read all questions."""
+"""A jump reaches 255 instructions; stations asked for more addresses read all questions, and stations that
+judge more broadcasts read all of those.
+"""
 
 Instruction = tuple[int, int, int, int]
 
@@ -46,6 +55,44 @@ def questions_for(addresses: tuple[bytes, ...]) -> list[Instruction]:
     program = [(LOAD_HALF, 0, 0, 12), (JUMP_EQUAL, 0, len(arp_part), 0x0806), *arp_part]
     program += [(LOAD_HALF, 0, 0, 12), (JUMP_EQUAL, 0, len(nd_part), 0x86DD), *nd_part]
     return [*program, (RETURN, 0, 0, WHOLE)]
+
+
+def broadcasts_for(wide: Wide | None, nonce: int) -> list[Instruction]:
+    """Return what drops a flight's datagrams to everybody that are not judged here; all else goes on.
+
+    Dropped is what certainly is one: to a group of Ethernet, a whole UDP datagram, of the flight's nonce, and
+    of the number of a shot that was sent to everybody.
+    """
+    if wide is None or len(wide.judged) > MOST_ADDRESSES:
+        return []
+    check = [
+        (JUMP_AT_LEAST, _ON, 0, ANSWER), (AND, 0, 0, NUMBER), (JUMP_AT_LEAST, _ON, 0, wide.below),
+        *((JUMP_EQUAL, _ON, 0, number) for number in wide.judged),
+        (RETURN, 0, 0, 0),
+    ]  # fmt: skip
+    # IPv6: next header at 20, tag at 62. IPv4: version and size of the header at 14, fragments at 20,
+    # protocol at 23, tag at 42.
+    six = [
+        (JUMP_EQUAL, 0, _ON, 0x86DD), (LOAD_BYTE, 0, 0, 20), (JUMP_EQUAL, 0, _ON, 17),
+        (LOAD_WORD, 0, 0, 62), (JUMP_EQUAL, 0, _ON, nonce), (LOAD_WORD, 0, 0, 66),
+    ]  # fmt: skip
+    four = [
+        (LOAD_BYTE, 0, 0, 14), (JUMP_EQUAL, 0, _ON, 0x45), (LOAD_HALF, 0, 0, 20), (JUMP_SET, _ON, 0, 0x3FFF),
+        (LOAD_BYTE, 0, 0, 23), (JUMP_EQUAL, 0, _ON, 17),
+        (LOAD_WORD, 0, 0, 42), (JUMP_EQUAL, 0, _ON, nonce), (LOAD_WORD, 0, 0, 46), (JUMP, 0, 0, len(six)),
+    ]  # fmt: skip
+    head = [(LOAD_BYTE, 0, 0, 0), (JUMP_SET, 0, _ON, 1), (LOAD_HALF, 0, 0, 12)]
+    head += [(JUMP_EQUAL, 0, len(four), 0x0800)]
+    program = [*head, *four, *six, *check]
+    ends = range(len(program) - 1, -1, -1)
+    return [
+        (code, end if yes == _ON else yes, end if no == _ON else no, value)
+        for (code, yes, no, value), end in zip(program, ends, strict=True)
+    ]
+
+
+_ON = -1
+"""A jump behind the program."""
 
 
 def _any_of(values: list[int]) -> list[Instruction]:

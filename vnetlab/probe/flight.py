@@ -75,6 +75,15 @@ class Exit:
     """Of the next hop; empty where the prefix is on the link."""
 
 
+class Wide(NamedTuple):
+    """Which datagrams to everybody on a link a station need not see: its verdicts ask for others."""
+
+    below: int
+    """Shots of lower numbers are such datagrams."""
+    judged: tuple[int, ...]
+    """Those of them that are judged here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
     """A place where sockets are opened."""
@@ -93,6 +102,8 @@ class Station:
     """Where a guest may send to: its own subnets and routes."""
     neighbours: tuple[tuple[str, bytes, bytes], ...] = ()
     """NIC, address and MAC of a guest's neighbours, where it has several NICs to answer by."""
+    wide: Wide | None = None
+    """Where every node of a link speaks to all: what of it is of no concern here."""
     captures: bool = True
     """Frames are captured at its points; a host does without where nothing asks for them."""
 
@@ -173,6 +184,8 @@ class Flight:
     """So many shots at the end are questions that nobody judges: by them answerers know who asks."""
     watched: tuple[str, ...] = ()
     """Stations whose IPv6 routes are read after the flight, for what router advertisements did."""
+    vacant: frozenset[bytes] = frozenset()
+    """Addresses that nobody has and that kernels may ask for: one question is enough."""
     linger: float = 0.15
     """Seconds of quiet after which the flight is over."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from vnetlab.probe.counters import has_carrier
 from vnetlab.probe.frames import Frames, gratuitous
 from vnetlab.probe.neighbours import Neighbours
-from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, enlarge
+from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, concern, enlarge
 from vnetlab.probe.raw import RawSender
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class HostPost:
                     stack.enter_context(member)
             self._sender = RawSender((s, self._devices.get(s.nic, "")) for s in routed)
             stack.callback(self._sender.close)
+            program = concern(station, frames.nonce)
             for point in station.points if station.captures else ():
-                capture = Capture(point, station.asked, index, notes.inbox, filtered=True)
+                capture = Capture(point, program, index, notes.inbox, filtered=True)
                 stack.callback(capture.socket.close)
                 self._captures[point.device] = capture
             announcer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -149,6 +150,10 @@ class HostPost:
     def forget(self) -> None:
         """Forget whom the kernel resolved."""
         self._neighbours.forget()
+
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop asking for addresses that nobody has."""
+        self._neighbours.give_up(addresses)
 
     def close(self) -> None:
         """Close every socket."""

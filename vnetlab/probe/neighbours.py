@@ -4,16 +4,21 @@ All namespaces of a machine share one table per family, of 1,024 entries by defa
 in the kernel's ip-sysctl document). Its garbage collection spares entries of the last five
 seconds, and an ARP request that finds the table full is not answered. A flight among fifty
 machines makes two thousand.
+
+Who asks for an address that nobody has asks again after a second, and a second later (``retrans_time_ms``,
+``mcast_solicit``). Those who began within some 30 ms do so in one tick of a coarse timer
+(kernel/time/timer.c), and each question goes to every port: two dozen at once are more copies than a backlog
+of the kernel's takes.
 """
 
 from __future__ import annotations
 
 import socket
 from struct import pack, unpack_from
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 RTM_DELNEIGH, RTM_GETNEIGH = 29, 30
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
@@ -21,8 +26,21 @@ NLMSG_DONE, NLMSG_ERROR = 3, 2
 NDA_DST = 1
 RESOLVED = 0x02 | 0x04 | 0x08 | 0x10
 """NUD_REACHABLE, STALE, DELAY, PROBE of linux/neighbour.h: neither permanent nor in the making."""
+INCOMPLETE = 0x01
+"""NUD_INCOMPLETE: asked for, and not answered."""
 HEADER_BYTES, NEIGHBOUR_BYTES = 16, 12
 BATCH = 200
+
+
+class _Entry(NamedTuple):
+    """A neighbour as a kernel has it."""
+
+    family: int
+    device: int
+    """Index of the device."""
+    state: int
+    """NUD_*."""
+    address: bytes
 
 
 class Neighbours:
@@ -33,13 +51,19 @@ class Neighbours:
 
     def forget(self) -> None:
         """Remove every entry that was resolved; permanent ones stay. Raises OSError."""
-        removals = [_removal(*entry) for entry in self._entries()]
+        self._remove(lambda entry: bool(entry.state & RESOLVED))
+
+    def give_up(self, addresses: Collection[bytes]) -> None:
+        """Stop asking for these addresses, as long as nobody has answered. Raises OSError."""
+        self._remove(lambda entry: entry.state == INCOMPLETE and entry.address in addresses)
+
+    def _remove(self, chosen: Callable[[_Entry], bool]) -> None:
+        removals = [_removal(entry) for entry in self._entries() if chosen(entry)]
         for start in range(0, len(removals), BATCH):
             self._socket.sendto(b"".join(removals[start : start + BATCH]), (0, 0))
         self._discard_errors()
 
-    def _entries(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield family, device index and address of each entry that was resolved."""
+    def _entries(self) -> Iterator[_Entry]:
         body = pack("=BxxxiHBB", socket.AF_UNSPEC, 0, 0, 0, 0)
         length = HEADER_BYTES + len(body)
         header = pack("=IHHII", length, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
@@ -51,7 +75,7 @@ class Neighbours:
                 length, kind = unpack_from("=IH", data, at)
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
                     return
-                yield from _resolved(data[at + HEADER_BYTES : at + length])
+                yield from _entry(data[at + HEADER_BYTES : at + length])
                 at += (length + 3) & ~3
 
     def _discard_errors(self) -> None:
@@ -67,20 +91,18 @@ class Neighbours:
         self._socket.close()
 
 
-def _resolved(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+def _entry(message: bytes) -> Iterator[_Entry]:
     family, device, state = unpack_from("=BxxxiH", message)
-    if not state & RESOLVED:
-        return
     at = NEIGHBOUR_BYTES
     while at + 4 <= len(message):
         length, kind = unpack_from("=HH", message, at)
         if kind == NDA_DST:
-            yield family, device, message[at + 4 : at + length]
+            yield _Entry(family, device, state, message[at + 4 : at + length])
             return
         at += max((length + 3) & ~3, 4)
 
 
-def _removal(family: int, device: int, address: bytes) -> bytes:
-    body = pack("=BxxxiHBB", family, device, 0, 0, 0)
-    body += pack("=HH", 4 + len(address), NDA_DST) + address
+def _removal(entry: _Entry) -> bytes:
+    body = pack("=BxxxiHBB", entry.family, entry.device, 0, 0, 0)
+    body += pack("=HH", 4 + len(entry.address), NDA_DST) + entry.address
     return pack("=IHHII", HEADER_BYTES + len(body), RTM_DELNEIGH, NLM_F_REQUEST, 2, 0) + body

@@ -86,10 +86,11 @@ class Observer:
         shot = self.flight.shots[number]
         source, destination = self._index[guarantee.source], self._index[guarantee.destination]
         arrivals: list[Sighting] = []
-        answers, resets, errors = _returned(self.sightings(number), source)
+        about = list(self._about(number, source, destination))
+        answers, resets, errors = _returned(about, source)
         strays: list[Sighting] = []
         macs: list[bytes] = []
-        for sighting in self._about(number, source, destination):
+        for sighting in about:
             what = sighting.what
             if sighting.station == destination and (what == What.REQUEST or _blames(guarantee, sighting)):
                 arrivals.append(sighting)

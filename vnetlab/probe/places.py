@@ -4,6 +4,7 @@ knows.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vnetlab import names
@@ -44,6 +45,13 @@ class Places:
     def nics(self, node: str) -> tuple[Nic, ...]:
         """Return the node's NICs; of a host, those on segments. Raises KeyError."""
         return self._nics[node]
+
+    @cached_property
+    def addresses(self) -> frozenset[bytes]:
+        """All addresses that some node has."""
+        own = (a for nics in self._nics.values() for nic in nics for a in nic.addresses)
+        hosts = (a for network in self._topology.networks for a in network.addresses)
+        return frozenset(address.ip.packed for address in (*own, *hosts))
 
     def nic_holding(self, node: str, address: bytes) -> str:
         """Return the NIC of a VM or machine that has the address; empty if none has."""

@@ -70,6 +70,9 @@ class Post(Protocol):
     def forget(self) -> None:
         """Forget whom the station's kernel resolved."""
 
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop the station's kernel from asking for addresses that nobody has."""
+
     def close(self) -> None:
         """Close every socket."""
 
@@ -98,13 +101,18 @@ def packet_socket(device: str, program: list[filters.Instruction]) -> socket.soc
     return sock
 
 
+def concern(station: Station, nonce: int) -> list[filters.Instruction]:
+    """Return the program by which a station's captures take what its verdicts may ask for."""
+    return [*filters.broadcasts_for(station.wide, nonce), *filters.questions_for(station.asked)]
+
+
 class Capture:
     """Frames in and out of one device."""
 
     def __init__(
         self,
         point: Point,
-        asked: tuple[bytes, ...],
+        program: list[filters.Instruction],
         station: int,
         inbox: Inbox,
         *,
@@ -113,10 +121,10 @@ class Capture:
         """Open it, inside the namespace; ``filtered`` says that the device is a host's. Raises OSError.
 
         A host's frames are captured before its filters, so they show no delivery. Only answers to ARP and ND
-        are taken as they are: no other socket ever sees those.
+        are taken as they are: no other socket ever sees those. The program says what is of no concern.
         """
         self.point = point
-        self.socket = packet_socket(point.device, filters.questions_for(asked))
+        self.socket = packet_socket(point.device, program)
         self._inbox = inbox
         self._place = inbox.place(Place(station, point.labels[0], point.mac, filtered))
 
@@ -143,9 +151,10 @@ class MachinePost:
         self._neighbours = Neighbours()
         devices = {point.labels[0]: point.device for point in station.points}
         self._sender = RawSender((s, devices.get(s.nic, "")) for s in routed)
+        program = concern(station, frames.nonce)
         try:
             for point in station.points:
-                capture = Capture(point, station.asked, index, notes.inbox)
+                capture = Capture(point, program, index, notes.inbox)
                 self._captures[point.labels[0]] = capture
         except OSError:
             self.close()
@@ -186,6 +195,10 @@ class MachinePost:
     def forget(self) -> None:
         """Forget whom the kernel resolved."""
         self._neighbours.forget()
+
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Stop asking for addresses that nobody has."""
+        self._neighbours.give_up(addresses)
 
     def close(self) -> None:
         """Close every socket."""
@@ -251,6 +264,9 @@ class PortsPost:
 
     def forget(self) -> None:
         """Ports resolve nobody."""
+
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Ports ask for nobody."""
 
     def close(self) -> None:
         """Close the capture."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vnetlab.guarantees import LINK_WIDE, Protocol
 from vnetlab.many import DESTINATION, FIELDS, Guarantees
 from vnetlab.probe.columns import SHOT, Names, Numbers, Rows, Shots, shot_row
 from vnetlab.probe.exits import packed_mac
@@ -38,13 +39,15 @@ class Salvo(NamedTuple):
     """The number of each guarantee's shot."""
     first: Numbers
     """The first guarantee of each shot."""
+    wide: int
+    """So many shots come first that are datagrams to everybody on a link."""
     direct: NDArray[np.bool_]
     """Of each shot, whether its frame goes straight to its destination's own MAC."""
 
 
 def salvo(many: Guarantees, places: Places, make: Callable[[str, Flow], Shot]) -> Salvo:
     """Return the shots of guarantees; equal flows of one sender, if no pattern spreads them, are one shot."""
-    of, first = _numbered(many)
+    of, first, wide = _wide_first(many, *_numbered(many))
     nics = Names()
     base, direct = _patterns(many, places, make, nics)
     pattern = many.pattern[first]
@@ -57,7 +60,16 @@ def salvo(many: Guarantees, places: Places, make: Callable[[str, Flow], Shot]) -
             column, size = _HOLDS[name]
             mask, values = many.own(field, first)
             rows[column][mask] = values[:, :size]
-    return Salvo(Shots(rows, many.nodes, nics.words), of, first, direct[pattern])
+    return Salvo(Shots(rows, many.nodes, nics.words), of, first, wide, direct[pattern])
+
+
+def _wide_first(many: Guarantees, of: Numbers, first: Numbers) -> tuple[Numbers, Numbers, int]:
+    """Return both anew, and how many datagrams to everybody come first: a packet filter can tell them so."""
+    flows = [p.guarantee.flow for p in many.patterns]
+    everybody = [f.special in LINK_WIDE and f.protocol is Protocol.UDP for f in flows]
+    wide = np.array(everybody, np.bool_)[many.pattern[first]]
+    order = np.argsort(~wide, kind="stable")
+    return np.argsort(order)[of], first[order], int(wide.sum())
 
 
 def _numbered(many: Guarantees) -> tuple[Numbers, Numbers]:

@@ -12,18 +12,20 @@ from vnetlab.probe.flight import SendError
 from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from vnetlab.probe.columns import Numbers, Shots
+    from vnetlab.probe.draining import Drain
     from vnetlab.probe.flight import Shot
     from vnetlab.probe.frames import Frames
     from vnetlab.probe.posts import Post
 
 CHUNK = 128
 """Shots of one sender, and to one receiver, between two rounds of reading: with the answers half of what the
-smallest usual receive buffer holds.
+smallest usual receive buffer holds. Where nobody answers, two such bursts fit, and one is read while the next
+is sent.
 """
 AT_ONCE = 128
 """Frames between two looks at the backlog."""
@@ -42,9 +44,9 @@ class Sender:
         frames: Frames,
         macs: Mapping[tuple[str, str], bytes],
         posts: Mapping[str, Post],
-        drain: Callable[[float], None],
+        drain: Drain,
     ) -> None:
-        """Take the MACs of NICs, who sends, and what reads every socket empty, after so many seconds."""
+        """Take the MACs of NICs, who sends, and what reads every socket empty."""
         self.refused: list[SendError] = []
         self._shots = shots
         self._frames = frames
@@ -55,6 +57,17 @@ class Sender:
 
     def send(self, numbers: Sequence[int]) -> None:
         """Send shots, and read in between what comes of them."""
+        for _ in self._bursts(numbers):
+            self._drain.now()
+
+    def send_unanswered(self, numbers: Sequence[int]) -> None:
+        """Send shots that nobody answers; what comes of a burst is read while the next one is sent."""
+        for _ in self._bursts(numbers):
+            self._drain.beside()
+        self._drain.finish()
+
+    def _bursts(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Send shots, and let the caller read after each burst."""
         order = np.asarray(numbers, np.int64)
         for part in bursts(self._shots.rows[order], CHUNK):
             burst = order[part]
@@ -63,7 +76,7 @@ class Sender:
                 self._transmit(burst[whole])
             for number in burst[~whole].tolist():
                 self._send(number, self._shots[number])
-            self._drain(0)
+            yield
 
     def _send(self, number: int, shot: Shot) -> None:
         post = self._posts.get(shot.station)
@@ -103,7 +116,7 @@ class Sender:
         self._unpaced = 0
         most = max(0, FULL_BACKLOG - len(self._posts)) if flood else FULL_BACKLOG
         while counters.backlog() > most:
-            self._drain(0.001)
+            self._drain.wait(0.001)
 
 
 def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:

@@ -127,6 +127,9 @@ class GuestPost:
     def forget(self) -> None:
         """Nothing to forget: the guest answers to where a question came from."""
 
+    def give_up(self, addresses: frozenset[bytes]) -> None:
+        """Nothing to give up: the guest asks for nobody."""
+
     def close(self) -> None:
         """Let go of the taps."""
         for descriptor, _, _ in self._taps.values():

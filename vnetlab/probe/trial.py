@@ -18,17 +18,19 @@ from vnetlab.many import Guarantees
 from vnetlab.probe.columns import Shots
 from vnetlab.probe.controls import add_controls, port_stations
 from vnetlab.probe.exits import packed_mac
-from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station
+from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station, Wide
 from vnetlab.probe.order import in_blocks
 from vnetlab.probe.places import Places, group_mac
-from vnetlab.probe.salvo import introductions, makes_no_neighbours, salvo
+from vnetlab.probe.salvo import Salvo, introductions, makes_no_neighbours, salvo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from vnetlab.guarantees import Flow
     from vnetlab.topology.model import Topology
 
+MANY_WIDE = 30
+"""From so many datagrams to everybody on, whoever judges none of them does without: all get all of them."""
 QUIET = 0.15
 """Seconds without a packet after which nothing more is on its way inside one machine."""
 QUIET_UNRESOLVED = 3.5
@@ -60,7 +62,7 @@ def plan_flight(topology: Topology, guarantees: Sequence[Guarantee]) -> Flight:
     free = np.zeros(len(rows), np.bool_)
     free[: len(found.shots)] = makes_no_neighbours(found)
     return Flight(
-        stations=_stations(places, telling, found.shots, (*controls,), extra),
+        stations=_stations(places, telling, found.shots, (*controls,), extra, _wide(found, many)),
         shots=Shots(rows, shots.stations, shots.nics),
         shot_of=tuple(found.of.tolist()),
         blocks=in_blocks(rows, sources, destinations, free, many.nodes),
@@ -68,6 +70,7 @@ def plan_flight(topology: Topology, guarantees: Sequence[Guarantee]) -> Flight:
         controls=controls,
         watched=_watched(places, telling),
         introductions=len(asking),
+        vacant=_vacant(places, telling),
         linger=_linger(telling),
     )
 
@@ -123,6 +126,7 @@ def _stations(
     shots: Shots,
     controls: tuple[Control, ...],
     extra: list[Shot],
+    wide: Mapping[str, Wide],
 ) -> tuple[Station, ...]:
     asked: defaultdict[str, set[bytes]] = defaultdict(set)
     groups: defaultdict[str, set[tuple[str, bytes]]] = defaultdict(set)
@@ -141,9 +145,22 @@ def _stations(
         if guarantee.seen and guarantee.seen.source_mac:
             captures.add(guarantee.destination)
     stations = tuple(
-        places.station(node, asked[node], groups[node], captures=node in captures) for node in nodes
+        replace(
+            places.station(node, asked[node], groups[node], captures=node in captures), wide=wide.get(node)
+        )
+        for node in nodes
     )
     return stations + port_stations(places, controls, extra, len(shots))
+
+
+def _wide(found: Salvo, many: Guarantees) -> dict[str, Wide]:
+    """Return for every node which datagrams to everybody are judged there; nothing where there are few."""
+    if found.wide < MANY_WIDE:
+        return {}
+    judged: defaultdict[int, set[int]] = defaultdict(set)
+    for at in np.flatnonzero(found.of < found.wide).tolist():
+        judged[int(many.destination[at])].add(int(found.of[at]))
+    return {node: Wide(found.wide, tuple(sorted(judged[number]))) for number, node in enumerate(many.nodes)}
 
 
 def _listeners(guarantees: Sequence[Guarantee]) -> tuple[Listener, ...]:
@@ -172,6 +189,12 @@ def _watched(places: Places, guarantees: Sequence[Guarantee]) -> tuple[str, ...]
         if g.flow.special is Special.ADVERTISEMENT and not places.is_guest(g.destination)
     }
     return tuple(watched)
+
+
+def _vacant(places: Places, guarantees: Sequence[Guarantee]) -> frozenset[bytes]:
+    """Return the destinations that no node of the topology has, on whatever link."""
+    flows = (g.flow for g in guarantees if g.flow.special is Special.VACANT)
+    return frozenset(flow.destination_address.packed for flow in flows) - places.addresses
 
 
 def _linger(guarantees: Sequence[Guarantee]) -> float:

@@ -1,9 +1,9 @@
 """The wire: mans the stations, sends the shots, writes down what arrives. Knows nothing of what is
 expected.
 
-One thread does it all: it sends a few shots, then reads every socket empty, so that no buffer
-overflows however many shots there are. `fly` runs inside the lab, in the process of a
-`kernel.agent.Agent`.
+It sends a few shots, then reads every socket empty, so that no buffer overflows however many shots there are;
+where nobody answers, another thread reads while it sends the next few. `fly` runs inside the lab, in the
+process of a `kernel.agent.Agent`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from vnetlab import garbage
 from vnetlab.probe import counters
 from vnetlab.probe.columns import Shots, Sightings
+from vnetlab.probe.draining import Drain
 from vnetlab.probe.flight import (
     Block,
     Drop,
@@ -106,7 +107,8 @@ class _Wire:
         self._reader = Reader(nonce, judged, macs)
         self._notes = Notes(Inbox(self._reader, nonce, judged))
         self._posts: dict[str, Post] = {}
-        self._sender = Sender(self._shots, self._frames, macs, self._posts, self._drain)
+        self._reading = Drain(self._drain)
+        self._sender = Sender(self._shots, self._frames, macs, self._posts, self._reading)
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
 
@@ -122,9 +124,13 @@ class _Wire:
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
             if at:
-                self._settle(BETWEEN_BLOCKS)
                 self._forget(self._flight.blocks[at - 1])
-            self._sender.send(block.shots)
+            if block.stations:
+                self._sender.send(block.shots)
+            else:
+                self._sender.send_unanswered(block.shots)
+            self._settle(BETWEEN_BLOCKS)
+            self._give_up(block)
         unsettled = self._settle(self._flight.linger)
         adopted = self._adopted()
         notes = self._notes
@@ -141,6 +147,7 @@ class _Wire:
 
     def close(self) -> None:
         """Close everything, many at once: a packet socket's close waits for the kernel's RCU."""
+        self._reading.close()
         self._epoll.close()
         with ThreadPoolExecutor(CLOSING_THREADS) as pool:
             for closing in [pool.submit(close) for close in self._closers]:
@@ -194,6 +201,11 @@ class _Wire:
         for name in block.stations:
             if name in self._posts:
                 self._posts[name].forget()
+
+    def _give_up(self, block: Block) -> None:
+        for name in block.stations if self._flight.vacant else ():
+            if name in self._posts:
+                self._posts[name].give_up(self._flight.vacant)
 
     def _drain(self, timeout: float = 0) -> None:
         """Read every socket empty."""
