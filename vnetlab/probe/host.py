@@ -152,8 +152,7 @@ class HostPost:
         self._neighbours.forget()
 
     def give_up(self, addresses: frozenset[bytes]) -> None:
-        """Stop asking for addresses that nobody has."""
-        self._neighbours.give_up(addresses)
+        """Go on asking: a host asks for others too, and would tell them at once that there is nobody."""
 
     def close(self) -> None:
         """Close every socket."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import unpack_from
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +88,9 @@ def enlarge(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
 
 
+FORWARDING = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
+
+
 def packet_socket(device: str, program: list[filters.Instruction]) -> socket.socket:
     """Open a packet socket for what a device receives; bound only once its filter is in place."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -149,6 +153,7 @@ class MachinePost:
         self._notes = notes
         self._captures: dict[str, Capture] = {}
         self._neighbours = Neighbours()
+        self._forwards = any(Path(key).read_text(encoding="ascii").strip() != "0" for key in FORWARDING)
         devices = {point.labels[0]: point.device for point in station.points}
         self._sender = RawSender((s, devices.get(s.nic, "")) for s in routed)
         program = concern(station, frames.nonce)
@@ -197,8 +202,12 @@ class MachinePost:
         self._neighbours.forget()
 
     def give_up(self, addresses: frozenset[bytes]) -> None:
-        """Stop asking for addresses that nobody has."""
-        self._neighbours.give_up(addresses)
+        """Stop asking for addresses that nobody has.
+
+        A router goes on: it asks for others, and would tell them at once that there is nobody.
+        """
+        if not self._forwards:
+            self._neighbours.give_up(addresses)
 
     def close(self) -> None:
         """Close every socket."""
