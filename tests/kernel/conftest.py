@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from machine import MARK, left_behind, state_of_machine
 
+from vnetlab.kernel import launcher
 from vnetlab.kernel.holder import Holder
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def nothing_leaks(session_mark: str) -> Iterator[None]:
     """Check what this process left; others, of xdist, have marks of their own."""
     before = state_of_machine()
     yield
+    launcher.end()
     assert left_behind(session_mark) == []
     assert state_of_machine() == before
 

@@ -30,7 +30,7 @@ if os.geteuid():  # the kernel that ends a lab is the same for all
     MOMENTS = MOMENTS[1::3]
 SEEN = 0.0
 """As soon as the victim is there, which on a busy machine may be later than all of the moments."""
-VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "agent_main"}
+VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "launcher_main"}
 
 
 def _seen(mark: str, sign: str) -> bool:

@@ -1,24 +1,21 @@
 """Runs functions inside a lab: a child process that has entered the lab's namespaces.
 
-A child, because entering a user namespace needs a single-threaded process and cannot be undone;
-started afresh rather than forked, because the caller may have threads (pytest-xdist has).
+A process of its own, because entering a user namespace needs a single-threaded one and cannot be undone;
+forked by a launcher rather than by the caller, who may have threads (pytest-xdist has).
 """
 
 from __future__ import annotations
 
 import pickle
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vnetlab import garbage
 from vnetlab.errors import KernelError, LabLost, VnetlabError
-from vnetlab.kernel import agent_main
-from vnetlab.kernel.holder import program
+from vnetlab.kernel import launcher
+from vnetlab.kernel.transfer import receive, send, unpack_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +32,8 @@ PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready")
 class Agent:
     """A process inside a lab. The constructor returns at once; the process starts meanwhile.
 
-    ``preload`` names modules that the process imports while it has nothing else to do. Without a holder
-    the process makes scratch namespaces for itself, which end with it.
+    ``preload`` names modules that the process has imported before it serves. Without a holder the process
+    makes scratch namespaces for itself, which end with it.
     """
 
     def __init__(self, holder: Holder | None, preload: tuple[str, ...] = PRELOAD) -> None:
@@ -44,23 +41,15 @@ class Agent:
         self._lock = threading.Lock()
         self._owes = False
         self._connection, theirs = socket.socketpair()
+        self._life, its = socket.socketpair()
         entering: AbstractContextManager[tuple[int, ...]] = holder.spaces() if holder else nullcontext(())
         try:
-            with theirs, entering as descriptors:
-                passed = (theirs.fileno(), *descriptors)
-                arguments = [str(descriptor) for descriptor in passed]
-                inherited = (holder.lock,) if holder and holder.lock >= 0 else ()
-                arguments.insert(1, "lab" if holder else "scratch")
-                self._process = subprocess.Popen(
-                    program("vnetlab.kernel.agent_main", *arguments),
-                    pass_fds=(*passed, *inherited),
-                    stdin=subprocess.DEVNULL,
-                    process_group=0,  # Ctrl-C at a terminal is for the starter, which ends this one
-                )
+            with theirs, its, entering as descriptors:
+                launcher.launch(theirs, its, descriptors, holder.lock if holder else -1, preload)
         except BaseException:
             self._connection.close()
+            self._life.close()
             raise
-        self._exchange(pickle.dumps((sys.path, preload)))
 
     def call(self, function: Callable[[Any, Argument], Result], argument: Argument) -> Result:
         """Run ``function(spaces, argument)`` in the lab and return what it returns.
@@ -98,7 +87,7 @@ class Agent:
 
     def _answer(self) -> Any:
         try:
-            answer = agent_main.receive(self._connection)
+            answer = receive(self._connection)
         except (OSError, EOFError) as error:
             raise LabLost(f"{self._lab} ended while it was in use") from error
         self._owes = False
@@ -108,7 +97,7 @@ class Agent:
             return result
         if result is None:
             raise KernelError(f"inside {self._lab}: {text}")
-        raised = agent_main.unpack_error(result)
+        raised = unpack_error(result)
         if isinstance(raised, VnetlabError):
             raise raised
         raise raised from KernelError(f"inside {self._lab}: {text}")
@@ -117,8 +106,10 @@ class Agent:
         """End the process, whatever it is doing; the lab goes on."""
         if self.closed:
             return
-        self._process.send_signal(signal.SIGTERM)  # it ends the inner process and reaps it
-        self._process.wait()
+        with suppress(OSError):  # it ended by itself
+            self._life.shutdown(socket.SHUT_WR)  # the outer process ends the inner one and reaps it,
+            self._life.recv(1)  # and closes its end by its own
+        self._life.close()
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -129,6 +120,6 @@ class Agent:
 
     def _exchange(self, message: bytes) -> None:
         try:
-            agent_main.send(self._connection, message)
+            send(self._connection, message)
         except OSError as error:
             raise LabLost(f"{self._lab} ended while it was in use") from error

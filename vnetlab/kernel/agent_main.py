@@ -1,43 +1,35 @@
 """The agent's program: enters a lab (or makes a scratch one) and runs functions there on demand.
 
-Run as ``python -I -S -c ... SOCKET lab|scratch DESCRIPTOR...``. The outer process enters the PID
-namespace, which takes effect for its child, and waits; the inner one does the work. Either dies with
-the starter: the outer one watches it, the inner one has the kernel's word (PR_SET_PDEATHSIG).
+The launcher (launcher_main.py) forks it. The outer process enters the PID namespace, which takes effect for
+its child, and waits; the inner one does the work. Either dies with the starter: the outer one watches it,
+the inner one has the kernel's word (PR_SET_PDEATHSIG).
 """
 
 import contextlib
-import importlib
 import os
 import pickle
 import select
 import signal
 import socket
-import struct
-import sys
 import traceback
 from typing import Any, NoReturn
 
 from vnetlab import garbage
 from vnetlab.kernel import enclosure, linux
+from vnetlab.kernel.transfer import pack_error, receive, send
 
-_LENGTH = struct.Struct("=Q")
 
+def serve(
+    connection: socket.socket, life: int, starter: int, spaces_of_lab: list[int], kept: list[int]
+) -> NoReturn:
+    """Enter, then serve until the starter closes the connection, or ``life``, or ends.
 
-def main() -> NoReturn:
-    """Enter, then serve until the starter closes the connection."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    scratch = sys.argv[2] == "scratch"
-    spaces_of_lab = [int(argument) for argument in sys.argv[3:]]
-    del sys.argv[1:]  # what runs here is none of this program's arguments' business
-    try:
-        starter = os.pidfd_open(os.getppid())
-    except OSError:  # it has ended already
-        os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # standard output belongs to the starter
+    ``starter`` is a descriptor of its process; ``kept`` are open as long as the agent is there.
+    """
+    os.setpgid(0, 0)  # a process group of its own
     refused = None
     try:
-        if scratch:
+        if not spaces_of_lab:
             enclosure.separate()
         else:
             _enter_lab(spaces_of_lab)
@@ -46,16 +38,15 @@ def main() -> NoReturn:
     except OSError:  # the lab has ended; the starter sees the connection close
         os._exit(1)
     outer = os.pidfd_open(os.getpid())
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         inner = os.fork()
     except OSError:  # the lab ended, and its PID namespace takes no new processes
         os._exit(1)
     if inner:
         connection.close()
-        _watch(inner, starter)
+        _watch(inner, starter, life)
     linux.die_with_parent(signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    os.close(life)
     if select.select([outer], [], [], 0)[0]:  # it died before it was asked about
         os._exit(1)
     _serve(connection, _root(spaces_of_lab, refused))
@@ -81,38 +72,24 @@ def _root(spaces_of_lab: list[int], refused: enclosure.RefusedError | None) -> i
     return spaces_of_lab[0]
 
 
-def _watch(inner: int, starter: int) -> NoReturn:
+def _watch(inner: int, starter: int, life: int) -> NoReturn:
     """Wait for the inner process; end it when the starter ends or asks for it.
 
     It is ended and reaped from here: an orphan would go to the machine's process 1 rather than to the
     holder, and would keep the lab's PID namespace for as long as that one takes to reap it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: _end(inner))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     poll = select.poll()
-    try:
-        poll.register(os.pidfd_open(inner), select.POLLIN)
-        poll.register(starter, select.POLLIN)
-        if any(descriptor == starter for descriptor, _ in poll.poll()):
-            _end(inner)
-    except ProcessLookupError:  # the lab ended, and the inner process with it
-        pass
+    with contextlib.suppress(ProcessLookupError):  # the lab ended, and the inner process with it
+        ended = os.pidfd_open(inner)
+        for descriptor in (ended, starter, life):
+            poll.register(descriptor, select.POLLIN)
+        if ended not in (descriptor for descriptor, _ in poll.poll()):
+            os.kill(inner, signal.SIGKILL)
     os.waitpid(inner, 0)
     os._exit(0)
 
 
-def _end(inner: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # reaped already, as the lab ended
-        os.kill(inner, signal.SIGKILL)
-
-
 def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoReturn:
-    try:
-        first = receive(connection)
-    except (EOFError, OSError):  # the starter ended before it said anything
-        os._exit(0)
-    path, preload = pickle.loads(first)  # noqa: S301 - from our own starter
-    sys.path[:] = path
     context: Any = root
     if isinstance(root, int):
         from vnetlab.kernel.spaces import Spaces
@@ -121,13 +98,7 @@ def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoR
             context = Spaces(root)
         except OSError as error:
             context = enclosure.RefusedError("network namespace", error.errno or 0)
-    waiting = list(preload)
     while True:
-        if waiting and not select.select([connection], [], [], 0)[0]:
-            # The call that needs it imports it again, and its caller is told.
-            with contextlib.suppress(ImportError):
-                importlib.import_module(waiting.pop(0))
-            continue
         try:
             send(connection, _run(context, receive(connection)))
         except (EOFError, OSError):  # the starter ended, and nobody is there to be told anything
@@ -155,41 +126,3 @@ def _failure(error: BaseException, text: str) -> bytes:
     except BaseException:  # exceptions of libraries may hold anything
         return pickle.dumps((False, None, text))
     return packed
-
-
-def pack_error(error: BaseException) -> tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]:
-    """Take an exception apart without calling its constructor, whose arguments may be others."""
-    return type(error), error.args, error.__dict__
-
-
-def unpack_error(
-    packed: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]],
-) -> BaseException:
-    """Put together what pack_error() took apart."""
-    kind, arguments, attributes = packed
-    error = kind.__new__(kind, *arguments)
-    error.args = arguments
-    error.__dict__.update(attributes)
-    return error
-
-
-def send(connection: socket.socket, message: bytes) -> None:
-    """Send one message of any length."""
-    connection.sendall(_LENGTH.pack(len(message)) + message)
-
-
-def receive(connection: socket.socket) -> bytes:
-    """Receive one message; raises EOFError where the other end is gone."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    return bytes(_exactly(connection, length))
-
-
-def _exactly(connection: socket.socket, length: int) -> bytearray:
-    buffer = bytearray(length)
-    view, done = memoryview(buffer), 0
-    while done < length:
-        count = connection.recv_into(view[done:])
-        if not count:
-            raise EOFError
-        done += count
-    return buffer

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError, VnetlabError
-from vnetlab.kernel import agent_main, journal
+from vnetlab.kernel import journal, transfer
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.journal import Before, Journal
 from vnetlab.kernel.read import read
@@ -74,7 +74,7 @@ def carry_out(spaces: Spaces, change: Change) -> None:
             _work(spaces, change, theirs)
         theirs.close()
         try:
-            answer = agent_main.receive(ours)
+            answer = transfer.receive(ours)
         except EOFError:
             answer = b""
         os.waitpid(worker, 0)
@@ -83,7 +83,7 @@ def carry_out(spaces: Spaces, change: Change) -> None:
         return
     raised = pickle.loads(answer)  # noqa: S301 - from our own child
     if raised is not None:
-        raise agent_main.unpack_error(raised)
+        raise transfer.unpack_error(raised)
 
 
 def _after_death(spaces: Spaces, change: Change) -> None:
@@ -121,8 +121,8 @@ def _work(spaces: Spaces, change: Change, asker: socket.socket) -> NoReturn:
     except BaseException as error:
         failure = error if isinstance(error, VnetlabError) else _told(error)
     with suppress(OSError):  # nobody is there to be told
-        packed = agent_main.pack_error(failure) if failure else None
-        agent_main.send(asker, pickle.dumps(packed))
+        packed = transfer.pack_error(failure) if failure else None
+        transfer.send(asker, pickle.dumps(packed))
     os._exit(0)
 
 
