@@ -79,6 +79,7 @@ def edges(world: World, network: Network) -> Iterator[Guarantee]:
         if own is not None and sender.address(family_of(subnet)):
             yield from _sources_inside(world, network, Hop(sender, side), subnet, own)
             yield from _outward(world, network, Hop(sender, side), subnet)
+            yield from _reaching(world, network, Hop(sender, side), subnet)
             yield from _hairpins(world, network, side, subnet)
             yield from _sources_outside(world, network, side, subnet)
             yield from _vacant(world, network, side, subnet)
@@ -150,6 +151,18 @@ def _outward(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Ite
             yield from one(world, about, machine.node, hop, packet, kind, Special.CRAFTED)
         yield from _from_low_ports(world, network, hop, machine, target.ip)
         return
+
+
+def _reaching(world: World, network: Network, hop: Hop, subnet: IPNetwork) -> Iterator[Guarantee]:
+    """Yield that the last address of the prefix goes to the networks that the VM's own may begin flows to."""
+    about = label(network, "source-edge-reach", "what `reach` opens is open to its whole prefix")
+    networks = world.topology.hosts[network.host].networks
+    for name in network.reach:
+        target = next(iter(ports_of(world, networks[name])), None)
+        there = target.address(family_of(subnet)) if target else None
+        if target and there:
+            packet = Packet(last(subnet, world.taken), there.ip)
+            yield from one(world, about, target.node, hop, packet, SINK, Special.CRAFTED)
 
 
 def _hairpins(world: World, network: Network, side: Interface, subnet: IPNetwork) -> Iterator[Guarantee]:

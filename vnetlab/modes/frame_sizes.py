@@ -25,7 +25,7 @@ def full_size(world: World) -> Iterator[Guarantee]:
         partners = sorted(interfaces, key=lambda i: i.node not in world.topology.hosts)
         for own in interfaces:
             other = next((i for i in partners if _talks(own, i)), None)
-            if other and own.node not in world.topology.hosts:
+            if other:
                 yield from _between(world, own, other)
                 yield from _between(world, other, own)
 
