@@ -108,11 +108,12 @@ def clear(spaces: Spaces, _: None) -> None:
 
 def disagreements(findings: Findings) -> list[str]:
     """Return in words where the four answers differ, or the model and the counters of the rules."""
-    verdicts = findings.verdicts
-    found = [paragraph(v) for v in verdicts if v.kind is not VerdictKind.HOLDS]
-    for v in verdicts:
+    found = []
+    for v in findings.verdicts:
         answers = (v.guarantee.expected, v.predicted, v.present, v.observed)
-        if v.kind is VerdictKind.HOLDS and len(set(answers)) > 1:
+        if v.kind is not VerdictKind.HOLDS:
+            found.append(paragraph(v))
+        elif len(set(answers)) > 1:
             found.append(f"said to hold, with the answers {answers}: {paragraph(v)}")
     if findings.coverage is not None:
         found += [f"disputed: {item}" for item in findings.coverage.disputed]

@@ -100,11 +100,12 @@ def _covered(
     flight: Flight,
     flown: Flown,
 ) -> Coverage:
-    agreed = predictions.summed(verdicts.kinds == HOLDS)
+    every = predictions.summed(np.ones(len(predictions), np.bool_))
+    holding = verdicts.kinds == HOLDS
+    agreed = every if holding.all() else predictions.summed(holding)
     used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    every = predictions.summed(np.ones(len(predictions), np.bool_))
     disputes = disputed((*every, *control_predictions(topology, present, flight)), exercised)
     return coverage(topology, present, exercised, disputes)
 

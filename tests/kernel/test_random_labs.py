@@ -24,7 +24,7 @@ from vnetlab import Topology
 if TYPE_CHECKING:
     from random_labs import Document
 
-LABS = int(os.environ.get("VNETLAB_LABS", "60"))
+LABS = int(os.environ.get("VNETLAB_LABS", "200"))
 SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 AT_ONCE = 10
 FOUND = sorted((Path(__file__).parents[1] / "regressions").glob("*.yaml"))

@@ -33,7 +33,11 @@ def command(file: str, as_json: bool, seed: int, sample: int | None, labs: int, 
     Example:
       vnetlab mutate topologies/isolated.yaml
     """
-    from vnetlab import local
+    from vnetlab import local, probe
+    from vnetlab.kernel import agent
+
+    agent.prepare(*probe.PRELOAD)
+
     from vnetlab.mutate.run import mutate
     from vnetlab.report import mutations as report
     from vnetlab.topology.model import Topology

@@ -35,6 +35,11 @@ def command(
       vnetlab probe
       vnetlab probe topologies/nat.yaml --json
     """
+    from vnetlab import probe
+    from vnetlab.kernel import agent
+
+    agent.prepare(*probe.PRELOAD)
+
     from vnetlab.cli.verdicts import Formats, probe_file, probe_lab
 
     formats = Formats(as_json, junit, svg)

@@ -30,6 +30,11 @@ def command(
     Example:
       vnetlab test topologies/five-modes.yaml --junit verdicts.xml
     """
+    from vnetlab import probe
+    from vnetlab.kernel import agent
+
+    agent.prepare(*probe.PRELOAD)
+
     from vnetlab.cli.verdicts import Formats, probe_file
 
     return probe_file(file, Formats(as_json, junit, svg), pairs, flows)

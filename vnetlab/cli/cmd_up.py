@@ -26,9 +26,13 @@ def command(file: str, name: str | None, force: bool) -> None:
     Example:
       vnetlab up topologies/nat.yaml --name first
     """
-    from vnetlab.lab import Lab
+    from vnetlab.kernel import agent
 
     began = time.monotonic()
+    agent.prepare()
+
+    from vnetlab.lab import Lab
+
     lab = Lab(file, name)
     found = lab.up(progress, force=force)
     lab.close()

@@ -29,6 +29,14 @@ Result = TypeVar("Result")
 PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready")
 
 
+def prepare(*modules: str) -> None:
+    """Have what it takes to build a lab, and these modules, imported by the time that agents are wanted.
+
+    Returns at once.
+    """
+    launcher.prepare(("vnetlab.kernel.detect", *PRELOAD, *modules))
+
+
 class Agent:
     """A process inside a lab. The constructor returns at once; the process starts meanwhile.
 
