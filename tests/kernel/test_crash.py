@@ -20,6 +20,7 @@ from test_converge import sorted_state
 from vnetlab import build, plan
 from vnetlab.compile import compile_topology
 from vnetlab.errors import KernelError, LabLost
+from vnetlab.kernel import launcher
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.change import PRELOAD, RESTORED, UNCHANGED, Change, carry_out, recover
@@ -272,7 +273,8 @@ def test_the_death_of_whoever_asked_restores_what_was_there(
 def test_the_death_of_the_holder_leaves_nothing(
     lab_name: str, tmp_path: Path, session_mark: str, report: Callable[[str, int], None]
 ) -> None:
-    machine = state_of_machine()
+    launcher.prepare(())  # it is for all labs
+    machine, processes = state_of_machine(), left_behind(session_mark, patience=0)
     for number in count(1):
         fault = Fault(number, number % 2 == 0, meeting=str(tmp_path / "meeting"))
         with Holder.start(lab_name) as lab:
@@ -285,7 +287,7 @@ def test_the_death_of_the_holder_leaves_nothing(
             struck.process.join()
         assert struck.process.exitcode == (1 if reached else 0)
         assert soon(lambda: lab_name not in {info.name for info in labs()})
-        assert left_behind(session_mark) == []
+        assert soon(lambda: left_behind(session_mark, patience=0) == processes)
         assert soon(lambda: state_of_machine() == machine)
         if not reached:
             assert number > 5

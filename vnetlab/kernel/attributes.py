@@ -27,6 +27,7 @@ _KINDS: Final = {
     "IFLA_MASTER": 10,
     "IFLA_LINKINFO": 18,
     "IFLA_NET_NS_FD": 28,
+    "IFLA_EXT_MASK": 29,
     "IFLA_NUM_TX_QUEUES": 31,
     "IFLA_NUM_RX_QUEUES": 32,
     "IFLA_PROP_LIST": 52,

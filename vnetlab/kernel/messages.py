@@ -41,6 +41,7 @@ _CREATE = NLM_F_REQUEST | NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL
 _REPLACE = NLM_F_REQUEST | NLM_F_ACK | _NLM_F_CREATE | _NLM_F_REPLACE
 _CHANGE = NLM_F_REQUEST | NLM_F_ACK
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
+_SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
 
 _IFF_UP = 0x1
 _IFA_F_NODAD = 0x02
@@ -227,8 +228,8 @@ def _route(route: StaticRoute, index: int, kind: int, request: int) -> bytes:
 
 @lru_cache
 def dump_links() -> bytes:
-    """Return the request for all devices of the namespace."""
-    return _link(_RTM_GETLINK, _DUMP)
+    """Return the request for all devices of the namespace, without their counters."""
+    return _link(_RTM_GETLINK, _DUMP, attributes=(("IFLA_EXT_MASK", _SKIP_STATS),))
 
 
 @lru_cache

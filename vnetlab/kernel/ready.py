@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from socket import if_nameindex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import messages
@@ -40,6 +39,15 @@ _IFA_F_DADFAILED = 0x08
 _IFA_F_TENTATIVE = 0x40
 
 
+class _Present(NamedTuple):
+    """A device that is there: its interface index, and what it does."""
+
+    number: int
+    carrier: bool
+    forwards: bool
+    """Whether it is a bridge port, and forwards."""
+
+
 def wait_ready(spaces: Spaces, state: State) -> None:
     """Return when every namespace of the State is ready.
 
@@ -58,27 +66,32 @@ def wait_ready(spaces: Spaces, state: State) -> None:
 
 
 def _not_ready(spaces: Spaces, namespace: Namespace) -> tuple[str, ...]:
-    veths = {link.name: bool(link.master) for link in namespace.links if isinstance(link, Veth)}
     with spaces.inside(namespace.name), Netlink() as netlink:
-        own = {link.name for link in namespace.links}
+        links = _present(netlink)
         # On this very machine there are devices besides, which are not ours to wait for.
-        indices = {index for index, name in if_nameindex() if name in own}
-        return (*_links(netlink, veths), *_addresses(netlink, indices))
+        indices = {links[link.name].number for link in namespace.links if link.name in links}
+        veths = [link for link in namespace.links if isinstance(link, Veth)]
+        return (*_not_carrying(links, veths), *_unchecked(netlink, indices))
 
 
-def _links(netlink: Netlink, veths: dict[str, bool]) -> Iterator[str]:
-    missing = dict(veths)
+def _present(netlink: Netlink) -> dict[str, _Present]:
+    found = {}
     for _, body in netlink.dump(messages.dump_links()):
-        found = attributes(body, _LINK.size)
-        name = bytes(found[_IFLA_IFNAME]).rstrip(b"\0").decode()
-        port = missing.pop(name, None)
-        if port is None:
-            continue
-        if not found[_IFLA_CARRIER][0]:
-            yield f"{name} has no carrier"
-        elif port and not _forwards(found):
-            yield f"bridge port {name} does not forward"
-    yield from (f"{name} does not exist" for name in missing)
+        link = attributes(body, _LINK.size)
+        name = bytes(link[_IFLA_IFNAME]).rstrip(b"\0").decode()
+        found[name] = _Present(_LINK.unpack_from(body)[2], bool(link[_IFLA_CARRIER][0]), _forwards(link))
+    return found
+
+
+def _not_carrying(links: dict[str, _Present], veths: list[Veth]) -> Iterator[str]:
+    for veth in veths:
+        link = links.get(veth.name)
+        if link is None:
+            yield f"{veth.name} does not exist"
+        elif not link.carrier:
+            yield f"{veth.name} has no carrier"
+        elif veth.master and not link.forwards:
+            yield f"bridge port {veth.name} does not forward"
 
 
 def _forwards(link: dict[int, memoryview]) -> bool:
@@ -87,7 +100,7 @@ def _forwards(link: dict[int, memoryview]) -> bool:
     return _IFLA_BRPORT_STATE in port and port[_IFLA_BRPORT_STATE][0] == _BR_STATE_FORWARDING
 
 
-def _addresses(netlink: Netlink, indices: set[int]) -> Iterator[str]:
+def _unchecked(netlink: Netlink, indices: set[int]) -> Iterator[str]:
     for _, body in netlink.dump(messages.dump_addresses()):
         if _ADDRESS.unpack_from(body)[4] not in indices:
             continue
