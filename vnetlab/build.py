@@ -59,10 +59,10 @@ def apply_all(agent: Agent, state: State, hosts: str) -> None:
     """Make everything of a State in a lab that has nothing yet, and wait until every address is usable."""
     # Imported here, while the agent imports the same: half the time of a small lab is imports.
     from vnetlab.kernel.apply import apply
-    from vnetlab.kernel.ready import wait_ready
+    from vnetlab.kernel.ready import telling, wait_for
 
     agent.call(apply, plan.build(state))
-    agent.call(wait_ready, state)
+    agent.call(wait_for, telling(state))
     agent.call(_write_hosts, hosts)
 
 

@@ -146,3 +146,8 @@ def test_the_same_state_gives_the_same_plan() -> None:
 
 def test_nothing_to_do_for_nothing() -> None:
     assert plan.build(State()).steps == ()
+
+
+def test_a_port_comes_up_before_the_device_behind_it() -> None:
+    # So its forwarding tells that both carry packets: nobody asks the device (kernel/ready.py).
+    assert before("host: set p1 up", "vm: set eth0 up")

@@ -2,6 +2,10 @@
 
 Ready is: every veth has carrier, every veth that is a bridge port forwards, no address is still being
 checked for duplicates. A tap has carrier only while its guest has it open, so taps are not waited for.
+
+Of a thousand VMs none has to be asked. Both ends of a veth have carrier as soon as both are up
+(`veth_open()` in drivers/net/veth.c), and a port that came up first forwards once linkwatch has let it send
+(`linkwatch_do_dev()` in net/core/link_watch.c); the other end may send when it is up (`dev_activate()`).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from vnetlab.kernel.netlink import Netlink, attributes
 from vnetlab.state import Veth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import Namespace, State
@@ -39,6 +43,10 @@ _IFA_F_DADFAILED = 0x08
 _IFA_F_TENTATIVE = 0x40
 
 
+End = tuple[str, str]
+"""A namespace and a device in it."""
+
+
 class _Present(NamedTuple):
     """A device that is there: its interface index, and what it does."""
 
@@ -53,8 +61,19 @@ def wait_ready(spaces: Spaces, state: State) -> None:
 
     Raises KernelError naming what is not ready after twenty seconds.
     """
+    wait_for(spaces, telling(state))
+
+
+def telling(state: State) -> tuple[Namespace, ...]:
+    """Return the namespaces that tell, when they are ready, that all of them are."""
+    ports = {(n.name, link.name) for n in state.namespaces for link in n.links if link.master}
+    return tuple(namespace for namespace in state.namespaces if _is_asked(namespace, ports))
+
+
+def wait_for(spaces: Spaces, namespaces: Sequence[Namespace]) -> None:
+    """Do what wait_ready() does, for the namespaces that tell."""
     deadline = time.monotonic() + DEADLINE
-    waiting = [namespace for namespace in state.namespaces if namespace.links]
+    waiting = list(namespaces)
     while waiting:
         late = {namespace: _not_ready(spaces, namespace) for namespace in waiting}
         waiting = [namespace for namespace, reasons in late.items() if reasons]
@@ -63,6 +82,18 @@ def wait_ready(spaces: Spaces, state: State) -> None:
             raise KernelError(f"not ready after {DEADLINE:.0f} s: " + "; ".join(reasons))
         if waiting:
             time.sleep(_PAUSE)
+
+
+def _is_asked(namespace: Namespace, ports: set[End]) -> bool:
+    """Tell whether there is something to wait for that no bridge port of another namespace tells."""
+    if not namespace.links:
+        return False
+    veths = [link for link in namespace.links if isinstance(link, Veth)]
+    if any(link.master or (link.peer_namespace, link.peer) not in ports for link in veths):
+        return True
+    # Without duplicate address detection addresses are usable at once (`addrconf_dad_begin()`).
+    detection = {setting.value for setting in namespace.sysctls if setting.key.endswith("/accept_dad")}
+    return detection != {"0"}
 
 
 def _not_ready(spaces: Spaces, namespace: Namespace) -> tuple[str, ...]:
@@ -89,7 +120,7 @@ def _not_carrying(links: dict[str, _Present], veths: list[Veth]) -> Iterator[str
         if link is None:
             yield f"{veth.name} does not exist"
         elif not link.carrier:
-            yield f"{veth.name} has no carrier"
+            yield f"{veth.name}, to {veth.peer} of {veth.peer_namespace}, has no carrier"
         elif veth.master and not link.forwards:
             yield f"bridge port {veth.name} does not forward"
 
