@@ -12,14 +12,17 @@ import taps
 
 from vnetlab import names, plan
 from vnetlab.compile import compile_topology
+from vnetlab.kernel import read_messages
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.read import nodes_of, read
+from vnetlab.kernel.netlink import Netlink
+from vnetlab.kernel.read import device_settings, nodes_of, read
+from vnetlab.kernel.read_messages import GET_LINKS
 from vnetlab.kernel.read_tables import tables
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
 from vnetlab.predict.matrix import predict, predict_again
-from vnetlab.state import Namespace, State, Veth
+from vnetlab.state import Namespace, State, Sysctl, Veth
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -201,3 +204,39 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+OF_A_DEVICE = {
+    "ipv4": "forwarding rp_filter accept_local route_localnet proxy_arp arp_filter arp_ignore",
+    "ipv6": "forwarding force_forwarding accept_ra hop_limit disable_ipv6",
+}
+
+
+def as_listed(netlink: Netlink, device: str) -> dict[str, str]:
+    links = map(read_messages.link, (body for _, body in netlink.dump(read_messages.dump(GET_LINKS))))
+    return dict(device_settings([link for link in links if link.name == device]))
+
+
+def set_one_by_one(spaces: Spaces, device: str) -> list[tuple[str, str | None, str | None]]:
+    """Return each setting of a device, what it was set to, and what is listed; None: there is none."""
+    found: list[tuple[str, str | None, str | None]] = []
+    with spaces.inside("a"), Netlink() as netlink:
+        for family, keys in OF_A_DEVICE.items():
+            for key in (f"net/{family}/conf/{device}/{name}" for name in keys.split()):
+                before = spaces.settings.read(key)
+                if before is None:
+                    found.append((key, None, as_listed(netlink, device).get(key)))
+                    continue
+                value = "77" if "hop_limit" in key else str(1 - int(before))
+                spaces.settings.write((Sysctl(key, value),))
+                found.append((key, value, as_listed(netlink, device).get(key)))
+                spaces.settings.write((Sysctl(key, before),))
+    return found
+
+
+def test_settings_of_devices_are_those_of_their_files() -> None:
+    for agent in up(compile_topology(Topology.parse(TWO_HUBS))):
+        found = agent.call(set_one_by_one, "eth0")
+        assert len(found) == 12
+        for key, value, listed in found:
+            assert listed == value, key

@@ -7,6 +7,7 @@ kernel makes by itself (link-local addresses, connected routes, `lo`) is left ou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
@@ -16,7 +17,7 @@ from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vnetlab.kernel.read_messages import Found
     from vnetlab.kernel.spaces import Spaces
@@ -24,24 +25,29 @@ if TYPE_CHECKING:
     from vnetlab.state import Address, Neighbour, NftTable
 
 SEGMENT = "segment:"
-_SCOPES = ("all", "default")
 _DEVICE_SETTINGS = {
-    "ipv4": (
-        "forwarding",
-        "rp_filter",
-        "accept_local",
-        "route_localnet",
-        "proxy_arp",
-        "arp_filter",
-        "arp_ignore",
-    ),
-    "ipv6": ("forwarding", "force_forwarding", "disable_ipv6", "accept_ra", "hop_limit"),
+    "ipv4": {
+        "forwarding": 0,
+        "rp_filter": 7,
+        "accept_local": 22,
+        "route_localnet": 25,
+        "proxy_arp": 2,
+        "arp_filter": 12,
+        "arp_ignore": 18,
+    },
+    "ipv6": {"forwarding": 0, "force_forwarding": 59, "disable_ipv6": 26, "accept_ra": 3, "hop_limit": 1},
 }
+"""What is read of each device, and its place in the array that the kernel shows (linux/ip.h, ipv6.h)."""
 _SETTINGS = tuple(
     dict.fromkeys(
         (
             *(sysctl.key for sysctl in NODE),
-            *(f"net/{ip}/conf/{s}/{n}" for ip, ns in _DEVICE_SETTINGS.items() for s in _SCOPES for n in ns),
+            *(
+                f"net/{ip}/conf/{scope}/{name}"
+                for ip, names in _DEVICE_SETTINGS.items()
+                for scope in ("all", "default")
+                for name in names
+            ),
         )
     )
 )
@@ -120,7 +126,7 @@ def _contents(settings: Settings) -> _Contents:
         tuple(a for a in addresses if a.device != _LOOPBACK and not _is_automatic(a, macs.get(a.device, ""))),
         tuple(entry for entry in entries if entry and entry.device != _LOOPBACK),
         tuple(route for route in routes if isinstance(route, StaticRoute)),
-        tuple(_settings(settings, [link.name for link in links])),
+        _sysctls(tuple(_settings(settings, links))),
         read_tables.tables(listing),
         tuple(odd),
     )
@@ -145,17 +151,28 @@ def _is_automatic(address: Address, mac: str) -> bool:
     return own.is_link_local and bool(mac) and own.ip == read_messages.automatic_address(mac).ip
 
 
-def _settings(settings: Settings, devices: list[str]) -> Iterator[Sysctl]:
-    for key in (*_SETTINGS, *_keys_of(("all", "default", *devices))):
+def _settings(settings: Settings, links: list[Found]) -> Iterator[tuple[str, str]]:
+    for key in _SETTINGS:
         value = settings.read(key)
         if value is not None:  # a kernel without it behaves as if it were off
-            yield Sysctl(key, value)
+            yield key, value
+    yield from device_settings(links)
 
 
-def _keys_of(devices: tuple[str, ...]) -> Iterator[str]:
+def device_settings(links: Sequence[Found]) -> Iterator[tuple[str, str]]:
+    """Yield what is read of each device, from what the kernel tells with it: files would take longer."""
     for family, names in _DEVICE_SETTINGS.items():
-        for device in devices:
-            yield from (f"net/{family}/conf/{device}/{name}" for name in names)
+        for link in links:
+            values = link.settings.get(family, ())
+            for name, place in names.items():
+                if place < len(values):
+                    yield f"net/{family}/conf/{link.name}/{name}", str(values[place])
+
+
+@lru_cache(maxsize=64)
+def _sysctls(settings: tuple[tuple[str, str], ...]) -> tuple[Sysctl, ...]:
+    """Return settings, the very same ones for all machines where they are alike."""
+    return tuple(Sysctl(key, value) for key, value in settings)
 
 
 def _namespace(

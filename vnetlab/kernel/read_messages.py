@@ -15,7 +15,7 @@ from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
 from vnetlab.state import Address, Neighbour, StaticRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from vnetlab.switching import Option
     from vnetlab.topology.model import IPAddress, IPNetwork
@@ -37,6 +37,8 @@ _OWN_RULES = (0, 32766, 32767)
 _NOTHING = memoryview(b"")
 
 _IFLA_OPERSTATE, _IF_OPER_UP = 16, 6  # linux/if.h
+_IFLA_AF_SPEC = 26
+_DEVCONF = {2: ("ipv4", 1), 10: ("ipv6", 2)}  # AF_INET: IFLA_INET_CONF; AF_INET6: IFLA_INET6_CONF
 _PORT_STATE, _PORT_FORWARDS, _PORT_ISOLATED = 1, 3, 33
 
 
@@ -66,6 +68,8 @@ class Found:
     options: tuple[Option, ...]
     blocked: bool
     """A port with carrier that forwards nothing."""
+    settings: Mapping[str, tuple[int, ...]]
+    """The kernel's array of settings by family, as far as it has the device (`struct ipv4_devconf`, ...)."""
 
 
 def link(body: memoryview) -> Found:
@@ -92,7 +96,17 @@ def link(body: memoryview) -> Found:
         _number(found, 37) if 37 in found else None,
         switch_messages.of_bridge(bridge) if bridge else switch_messages.of_port(port),
         not forwards and _byte(found, _IFLA_OPERSTATE, 0) == _IF_OPER_UP,
+        dict(_settings(found.get(_IFLA_AF_SPEC, _NOTHING))),
     )
+
+
+def _settings(families: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for number, body in attributes(families, 0).items():
+        if number in _DEVCONF:
+            family, kind = _DEVCONF[number]
+            array = attributes(body, 0).get(kind)
+            if array is not None:
+                yield family, struct.unpack(f"={len(array) // 4}i", array)
 
 
 def traffic(body: memoryview) -> tuple[str, int, int]:

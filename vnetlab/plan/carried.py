@@ -91,6 +91,8 @@ def _new_neighbours(before: Namespace, after: Namespace) -> Iterator[Neighbour]:
 
 def _addresses(before: Namespace, after: Namespace) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
     """Return the addresses that go and those that come."""
+    if before.addresses == after.addresses:
+        return (), ()
     old, new = _by_subnet(before), _by_subnet(after)
     gone: list[Address] = []
     come: set[Address] = set()

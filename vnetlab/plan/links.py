@@ -45,6 +45,8 @@ class Links:
     after: Mapping[End, Link]
     kept: frozenset[End]
     """What is the same device in both."""
+    by_namespace: Mapping[str, frozenset[str]]
+    """The same, the devices of each namespace."""
 
     @classmethod
     def of(cls, before: State, after: State) -> Links:
@@ -52,11 +54,15 @@ class Links:
         old, new = ends(before), ends(after)
         kept = frozenset(end for end, link in new.items() if end in old and _same(old[end], link))
         # A pair is one thing: it stays as a whole or not at all.
-        return cls(old, new, frozenset(end for end in kept if _is_whole(end, new, kept)))
+        whole = frozenset(end for end in kept if _is_whole(end, new, kept))
+        devices: dict[str, set[str]] = {}
+        for space, device in whole:
+            devices.setdefault(space, set()).add(device)
+        return cls(old, new, whole, {space: frozenset(found) for space, found in devices.items()})
 
     def in_namespace(self, name: str) -> frozenset[str]:
         """Return the names of the devices that stay in a namespace."""
-        return frozenset(device for space, device in self.kept if space == name)
+        return self.by_namespace.get(name, frozenset())
 
     def master(self, end: End) -> str:
         """Return the bridge that a device is a port of while the change is made, before its own turn."""

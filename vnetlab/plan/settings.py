@@ -7,12 +7,13 @@ to one of three keys of ``all`` writes it to ``default`` and to every device as 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab.state import Sysctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vnetlab.state import Namespace
 
@@ -31,9 +32,14 @@ def wanted(namespace: Namespace, of_devices: bool | None = None) -> tuple[Sysctl
 
     ``of_devices`` picks those of its devices, or the others. The order is that of the State.
     """
-    devices = {link.name for link in namespace.links}
+    return _wanted(namespace.sysctls, frozenset(link.name for link in namespace.links), of_devices)
+
+
+def _wanted(
+    sysctls: tuple[Sysctl, ...], devices: frozenset[str], of_devices: bool | None
+) -> tuple[Sysctl, ...]:
     last: dict[str, Sysctl] = {}
-    for sysctl in namespace.sysctls:
+    for sysctl in sysctls:
         if of_devices is None or (device_of(sysctl.key) in devices) is of_devices:
             last.pop(sysctl.key, None)
             last[sysctl.key] = sysctl
@@ -52,14 +58,23 @@ def changed(before: Namespace, after: Namespace, kept: frozenset[str]) -> tuple[
     A setting of such a device that is not desired takes the desired default; any other is left alone. Those
     of devices that are still to be made are not among them.
     """
-    new = {link.name for link in after.links} - kept
-    present = {sysctl.key: sysctl.value for sysctl in wanted(before)}
-    desired = _in_order(after)
+    devices = frozenset(link.name for link in after.links)
+    return _changed(before.sysctls, after.sysctls, devices, kept)
+
+
+@lru_cache(maxsize=256)  # of a thousand machines most are alike
+def _changed(
+    before: tuple[Sysctl, ...], after: tuple[Sysctl, ...], devices: frozenset[str], kept: frozenset[str]
+) -> tuple[Sysctl, ...]:
+    new = devices - kept
+    present = {sysctl.key: sysctl.value for sysctl in before}
+    desired = _in_order(after, devices)
     spread = {key for key in _SPREADING if key in desired and present.get(key) != desired[key]}
     of_kept = {key for key in present if device_of(key) in kept}
     of_kept |= {key.replace("/all/", f"/{device}/") for key in spread for device in kept}
+    defaults = _Defaults(desired)
     for key in sorted(of_kept - desired.keys()):
-        default = _default(key, desired)
+        default = defaults.of(key)
         if default is not None:
             desired[key] = default
     return tuple(
@@ -71,26 +86,36 @@ def changed(before: Namespace, after: Namespace, kept: frozenset[str]) -> tuple[
 
 def spread_to(new: Iterable[str], after: Namespace, written: Iterable[Sysctl]) -> Iterator[Sysctl]:
     """Yield what new devices need again when these were written while they were there."""
-    desired = _in_order(after)
+    desired = _in_order(after.sysctls, frozenset(link.name for link in after.links))
+    defaults = _Defaults(desired)
     for sysctl in written:
         for device in new if sysctl.key in _SPREADING else ():
             key = sysctl.key.replace("/all/", f"/{device}/")
-            value = desired.get(key, _default(key, desired))
+            value = desired.get(key, defaults.of(key))
             if value is not None:
                 yield Sysctl(key, value)
 
 
-def _in_order(namespace: Namespace) -> dict[str, str]:
+def _in_order(sysctls: tuple[Sysctl, ...], devices: frozenset[str]) -> dict[str, str]:
     """Return the settings as they are written: those of the namespace, then those of its devices."""
-    order = (*wanted(namespace, of_devices=False), *wanted(namespace, of_devices=True))
+    order = (*_wanted(sysctls, devices, False), *_wanted(sysctls, devices, True))
     return {sysctl.key: sysctl.value for sysctl in order}
 
 
-def _default(key: str, desired: dict[str, str]) -> str | None:
-    """Return what a new device would have: the last word of ``default`` and of a key that writes it."""
-    default = key.replace(f"/{device_of(key)}/", "/default/", 1)
-    order = [k for k in desired if k == default or (k in _SPREADING and k == _spreading(key))]
-    return desired[order[-1]] if order else None
+class _Defaults:
+    """What new devices would have."""
+
+    def __init__(self, desired: Mapping[str, str]) -> None:
+        """Take the settings of a namespace in the order in which they are written."""
+        self._values = dict(desired)
+        self._places = {key: place for place, key in enumerate(desired)}
+
+    def of(self, key: str) -> str | None:
+        """Return the last word of ``default`` and of a key that writes it."""
+        default = key.replace(f"/{device_of(key)}/", "/default/", 1)
+        spreading = _spreading(key)
+        words = [k for k in (default, spreading) if k in self._places and (k == default or k in _SPREADING)]
+        return self._values[max(words, key=self._places.__getitem__)] if words else None
 
 
 def _spreading(key: str) -> str:
@@ -113,12 +138,15 @@ def _closes(sysctl: Sysctl) -> bool:
 
 def without_ipv6(namespace: Namespace) -> frozenset[str]:
     """Return the devices on which IPv6 is switched off."""
-    values = {sysctl.key: sysctl.value for sysctl in wanted(namespace)}
+    return _without_ipv6(namespace.sysctls, frozenset(link.name for link in namespace.links))
+
+
+@lru_cache(maxsize=256)
+def _without_ipv6(sysctls: tuple[Sysctl, ...], devices: frozenset[str]) -> frozenset[str]:
+    values = {sysctl.key: sysctl.value for sysctl in sysctls}
     default = values.get("net/ipv6/conf/default/disable_ipv6", "0")
     return frozenset(
-        link.name
-        for link in namespace.links
-        if values.get(f"net/ipv6/conf/{link.name}/disable_ipv6", default) != "0"
+        name for name in devices if values.get(f"net/ipv6/conf/{name}/disable_ipv6", default) != "0"
     )
 
 
