@@ -33,6 +33,8 @@ _ANY = -1
 _NONE = -2
 _UNPRIVILEGED = 1024
 _PLAIN = (Special.NONE, Special.CRAFTED)
+_BLAMED = (*_PLAIN, Special.EDGE, Special.TTL)
+"""What an error is about as it is about what is plain."""
 _COLUMNS = {
     ("seen", "source_address"): "source",
     ("seen", "source_mac"): "mac",
@@ -40,8 +42,8 @@ _COLUMNS = {
     ("", "error_from"): "error_from",
 }
 _EXPECTED = np.dtype([
-    ("outcome", "u1"), ("resolves", "?"), ("plain", "?"), ("answered", "?"), ("told", "?"),
-    ("nic", "i4"), ("ttl", "i4"), ("port", "i4"), ("high", "?"), ("error", "i4"),
+    ("outcome", "u1"), ("resolves", "?"), ("plain", "?"), ("blamed", "?"), ("answered", "?"), ("told", "?"),
+    ("passed", "?"), ("nic", "i4"), ("ttl", "i4"), ("port", "i4"), ("high", "?"), ("error", "i4"),
     ("source", "u1", 16), ("has_source", "?"), ("destination", "u1", 16), ("has_destination", "?"),
     ("mac", "u1", 16), ("has_mac", "?"), ("error_from", "u1", 16), ("has_error_from", "?"),
 ])  # fmt: skip
@@ -82,7 +84,7 @@ class Expectations:
 
     def rejected(self) -> Mask:
         """Tell of which one error came back, as promised, and nothing else was seen."""
-        wanted = self._is(Outcome.REJECTED) & ~self._rows["resolves"] & self._rows["plain"]
+        wanted = self._is(Outcome.REJECTED) & ~self._rows["resolves"] & self._rows["blamed"]
         found: Mask = wanted & (self._errors == 1) & (self._total == 1) & self._proper
         return found
 
@@ -118,7 +120,7 @@ class Expectations:
         seen = guarantee.seen
         row["outcome"] = _OUTCOMES.index(guarantee.expected)
         row["resolves"] = guarantee.flow.protocol is Protocol.RESOLUTION
-        row["plain"] = guarantee.flow.special in _PLAIN
+        row["plain"], row["blamed"] = (guarantee.flow.special in some for some in (_PLAIN, _BLAMED))
         row["answered"], row["told"] = guarantee.answered, seen is not None
         row["error"] = _ERRORS.get(guarantee.error_code, _NONE) if guarantee.error_code else _ANY
         _put(row, "error_from", guarantee.error_from)
@@ -137,15 +139,22 @@ class Expectations:
         return lost[self._many.source] | lost[self._many.destination]
 
     def _compare(self, seen: Rows) -> None:
-        """Count for each guarantee its sightings, and those that are as promised."""
-        size = len(self._many)
+        """Count for each guarantee the sightings at its ends, and those that are as promised."""
+        many, size = self._many, len(self._many)
         of = np.full(len(self._shots), -1, np.int64)
         of[self._of] = np.arange(size)
         number = of[seen["shot"]]
         mine = number >= 0
-        self._total = np.bincount(number[mine], minlength=size)
+        # What others see on the way is not about it; an answer that strays is. What passes a host's devices
+        # counts where it arrives, and tells the MAC that it came from.
+        ends = [self._stations[end][number] == seen["station"] for end in (many.source, many.destination)]
+        about = mine & (ends[0] | ends[1] | (seen["what"] == What.ANSWER)) & (seen["what"] != What.PASSED)
+        self._total = np.bincount(number[about], minlength=size)
+        self._rows["passed"] = (
+            self._good(seen, number, mine & (seen["what"] == What.PASSED), None, _passed) > 0
+        )
         self._requests, self._answers, self._errors = (
-            self._good(seen, number, mine & (seen["what"] == what), self._many.source if back else None, good)
+            self._good(seen, number, mine & (seen["what"] == what), many.source if back else None, good)
             for what, back, good in (
                 (What.REQUEST, False, _arrived),
                 (What.ANSWER, True, _answered),
@@ -183,9 +192,15 @@ def _arrived(rows: Rows, seen: Rows, shots: Rows) -> Mask:
     good &= ~ported | ~rows["high"] | (seen["source_port"] >= _UNPRIVILEGED)
     for column in ("source", "destination"):
         good &= ~rows[f"has_{column}"] | _same(seen[column], rows[column])
-    same_mac = (seen["mac_size"] == 6) & _same(seen["mac"], rows["mac"][:, :6])
-    good &= ~rows["has_mac"] | same_mac
+    # A host's raw sockets see no MAC, its devices do.
+    good &= ~rows["has_mac"] | _passed(rows, seen, shots) | ((seen["mac_size"] == 0) & rows["passed"])
     found: Mask = seen["addressed"] & (rows["resolves"] | good)
+    return found
+
+
+def _passed(rows: Rows, seen: Rows, _: Rows) -> Mask:
+    """Tell which frames have the MAC that is promised."""
+    found: Mask = (seen["mac_size"] == 6) & _same(seen["mac"], rows["mac"][:, :6])
     return found
 
 
