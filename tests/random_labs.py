@@ -29,9 +29,7 @@ def document(random: Random, max_vms: int = 20, *, taps: bool = True) -> Documen
     """Return the elements of a valid topology file."""
     segments = {f"s{i}": _segment(random, i) for i in range(random.randint(1, 3))}
     hosts = {f"h{i}": _host(random, i, list(segments)) for i in range(random.randint(1, 3))}
-    # Many small labs show more than few large ones: guarantees grow with the square.
-    vms = min(random.randint(0, max_vms), random.randint(0, max_vms))
-    places = [random.randrange(len(hosts)) for _ in range(vms)]
+    places = [random.randrange(len(hosts)) for _ in range(_rather_few(random, 0, max_vms))]
     for index, host in enumerate(hosts.values()):
         _add_vms(random, index, host, places.count(index), taps)
         for network in host["networks"].values():
@@ -46,6 +44,11 @@ def document(random: Random, max_vms: int = 20, *, taps: bool = True) -> Documen
 
 def _one_in(random: Random, number: int) -> bool:
     return random.randrange(number) == 0
+
+
+def _rather_few(random: Random, fewest: int, most: int) -> int:
+    """Many small labs show more than few large ones: guarantees grow with the square of both."""
+    return min(random.randint(fewest, most), random.randint(fewest, most))
 
 
 def _families(random: Random) -> tuple[bool, bool]:
@@ -69,7 +72,7 @@ def _host(random: Random, index: int, segments: list[str]) -> Document:
     chosen = [] if _one_in(random, 8) else _some(random, segments, 1, 2)
     nics = {f"eth{number}": segment for number, segment in enumerate(chosen)}
     networks: Document = {}
-    for number in range(random.randint(1, 5)):
+    for number in range(_rather_few(random, 1, 5)):
         mode = random.choice(MODES if nics else ("isolated", "host-only"))
         networks[f"n{number}"] = _network(random, mode, index, number, list(nics))
     return {"nics": nics, "networks": networks, "vms": {}}
