@@ -27,8 +27,8 @@ def documents(draw: st.DrawFn, max_vms: int = 20, taps: bool = True) -> Document
 
 def document(random: Random, max_vms: int = 20, *, taps: bool = True) -> Document:
     """Return the elements of a valid topology file."""
-    segments = {f"s{i}": _segment(random, i) for i in range(random.randint(1, 3))}
-    hosts = {f"h{i}": _host(random, i, list(segments)) for i in range(random.randint(1, 3))}
+    segments = {f"s{i}": _segment(random, i) for i in range(_rather_few(random, 1, 3))}
+    hosts = {f"h{i}": _host(random, i, list(segments)) for i in range(_rather_few(random, 1, 3))}
     places = [random.randrange(len(hosts)) for _ in range(_rather_few(random, 0, max_vms))]
     for index, host in enumerate(hosts.values()):
         _add_vms(random, index, host, places.count(index), taps)
@@ -47,7 +47,7 @@ def _one_in(random: Random, number: int) -> bool:
 
 
 def _rather_few(random: Random, fewest: int, most: int) -> int:
-    """Many small labs show more than few large ones: guarantees grow with the square of both."""
+    """Many small labs show more than few large ones: guarantees grow with the square of their sizes."""
     return min(random.randint(fewest, most), random.randint(fewest, most))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
@@ -119,36 +120,36 @@ def _routed(world: World, node: str, family: Family) -> list[IPNetwork]:
 
 def _of_no_connection(world: World, network: Network, hop: Hop, family: Family) -> Iterator[Guarantee]:
     """Yield what becomes of a packet of no connection towards where the uplink does not lead."""
-    about = label(network, "untracked-elsewhere", "a packet of no connection is no way around its mode")
-    translates = network.mode.value == "nat"
-    own = hop.by.address(family)
-    assert own is not None
-    kind = replace(CONNECT, answer=False)
-    for target in _elsewhere(world, network):
-        there = target.address(family)
-        if there is None or hop.by.on_link(there.ip) or world.way(network.host, there.ip) is None:
-            continue
-        packet = Packet(own.ip, there.ip)
-        fate = travel(world, packet, hop)
-        if fate.unresolved or (
-            fate.outcome is Outcome.DELIVERED and (translates or fate.node != target.node)
-        ):
-            continue
-        if translates:
-            fate = Fate(Outcome.SILENT, network.host, packet)
-        yield from_fate(world, about, target.node, hop, packet, kind, fate, Special.UNTRACKED)
-        return
-
-
-def _elsewhere(world: World, network: Network) -> list[Interface]:
-    """Return a VM of each other network with its host, and machines outside, those off the uplink first."""
     others = [
         n
         for n in world.topology.hosts[network.host].networks.values()
         if n is not network and world.properties[n.mode].presence
     ]
     inside = [port for other in others for port in ports_of(world, other)[:1]]
-    return [*inside, *reversed(beyond_uplink(world, network))]
+    # Of machines outside, those off the uplink first.
+    for targets in (inside, beyond_uplink(world, network)[::-1]):
+        found = (_untracked(world, network, hop, target, family) for target in targets)
+        yield from islice(filter(None, found), 1)
+
+
+def _untracked(
+    world: World, network: Network, hop: Hop, target: Interface, family: Family
+) -> Guarantee | None:
+    """Return what becomes of a packet of no connection to somebody, if that is for the mode to say."""
+    about = label(network, "untracked-elsewhere", "a packet of no connection is no way around its mode")
+    own, there = hop.by.address(family), target.address(family)
+    assert own is not None
+    if there is None or hop.by.on_link(there.ip) or world.way(network.host, there.ip) is None:
+        return None
+    packet = Packet(own.ip, there.ip)
+    fate = travel(world, packet, hop)
+    translates = network.mode.value == "nat"
+    if fate.unresolved or (fate.outcome is Outcome.DELIVERED and (translates or fate.node != target.node)):
+        return None
+    if translates:
+        fate = Fate(Outcome.SILENT, network.host, packet)
+    kind = replace(CONNECT, answer=False)
+    return from_fate(world, about, target.node, hop, packet, kind, fate, Special.UNTRACKED)
 
 
 def _broadcast_elsewhere(world: World, network: Network, hop: Hop) -> Iterator[Guarantee]:
