@@ -7,11 +7,11 @@ kernel makes by itself (link-local addresses, connected routes, `lo`) is left ou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import nftables, read_messages, read_peers, read_tables
+from vnetlab.kernel import nftables, read_messages, read_peers, read_tables, shared
 from vnetlab.kernel.netlink import Netlink
 from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
@@ -90,10 +90,7 @@ def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
     ordered = [name for name in names if name.startswith(SEGMENT)]
     ordered += [name for name in kinds if name in names]
     ordered += [name for name in names if name not in kinds and not name.startswith(SEGMENT)]
-    contents = {}
-    for name in ordered:
-        with spaces.inside(name):
-            contents[name] = _contents(spaces.settings)
+    contents = dict(zip(ordered, shared.answers(partial(_inside, spaces), ordered), strict=True))
     try:
         peers = read_peers.pairs(spaces, ((name, link) for name in ordered for link in contents[name].links))
     except OSError as error:
@@ -106,6 +103,11 @@ def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
             for name, found in contents.items()
         )
     )
+
+
+def _inside(spaces: Spaces, name: str) -> _Contents:
+    with spaces.inside(name):
+        return _contents(spaces.settings)
 
 
 def _contents(settings: Settings) -> _Contents:
