@@ -3,7 +3,7 @@
 ::
 
     read the State present -> fly the probes -> judge -> settle
-                              predict, meanwhile
+    plan them, meanwhile      predict and prepare to judge, meanwhile
 
 The State is read right before the flight, so that a change by hand meets both. What the model says of it and
 of the compiled State is worked out in this process while the agent flies, once where they are the same to it.
@@ -28,7 +28,7 @@ from vnetlab.modes import guarantees_for
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.matrix import model_of, predict, predict_again
 from vnetlab.probe.counted import Flown, Order, fly_counted
-from vnetlab.probe.judge import judge
+from vnetlab.probe.judge import Judge
 from vnetlab.probe.trial import plan_flight
 from vnetlab.topology.model import Family
 from vnetlab.verdicts import HOLDS, Verdicts
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.kernel.agent import Agent
     from vnetlab.predict.journey import Prediction
-    from vnetlab.predict.matrix import Predictions
     from vnetlab.probe.flight import Flight
     from vnetlab.state import State
     from vnetlab.topology.model import Topology
@@ -68,17 +67,22 @@ def examine(agent: Agent, topology: Topology, compiled: State, guarantees: Seque
     if not guarantees:
         return Findings()
     guarantees = Guarantees.of(guarantees)
-    flight = plan_flight(topology, guarantees)
-    present = agent.call(read, nodes_of(compiled))
+    with agent.running(read, nodes_of(compiled)) as reading:
+        flight = plan_flight(topology, guarantees)
+        present = reading()
     ruled = frozenset(space.name for space in present.namespaces if space.tables)
     with agent.running(fly_counted, Order(flight, ruled)) as result:
         predicted = predict(topology, compiled, guarantees)
         again = predict_again(topology, predicted, present, guarantees)
+        changes = drift(compiled, present) if predicted.differs_from(again) else ()
+        every = again.summed(np.ones(len(again), np.bool_))
+        controls = control_predictions(topology, present, flight)
+        judge = Judge(guarantees, flight)
         flown = result()
-    changes = drift(compiled, present) if predicted.differs_from(again) else ()
-    judged = judge(guarantees, flight, flown.log)
-    verdicts = settle_all(judged, predicted, again, changes)
-    return Findings(verdicts, _covered(topology, present, verdicts, again, flight, flown))
+    verdicts = settle_all(judge.verdicts(flown.log), predicted, again, changes)
+    holding = verdicts.kinds == HOLDS
+    agreed = every if holding.all() else again.summed(holding)
+    return Findings(verdicts, _covered(topology, present, agreed, (*every, *controls), flown))
 
 
 def examine_cover(
@@ -95,19 +99,15 @@ def examine_cover(
 def _covered(
     topology: Topology,
     present: State,
-    verdicts: Verdicts,
-    predictions: Predictions,
-    flight: Flight,
+    agreed: Sequence[Prediction],
+    every: Sequence[Prediction],
     flown: Flown,
 ) -> Coverage:
-    every = predictions.summed(np.ones(len(predictions), np.bool_))
-    holding = verdicts.kinds == HOLDS
-    agreed = every if holding.all() else predictions.summed(holding)
+    """Return what was exercised: of routes and neighbours what flows did on which all answers agreed."""
     used: frozenset[Item] = frozenset().union(*(prediction.used for prediction in agreed))
     rules, ports = flown.after.rules_moved(flown.before), flown.after.ports_moved(flown.before)
     exercised = exercised_by(topology, present, used, rules, ports)
-    disputes = disputed((*every, *control_predictions(topology, present, flight)), exercised)
-    return coverage(topology, present, exercised, disputes)
+    return coverage(topology, present, exercised, disputed(every, exercised))
 
 
 def control_predictions(topology: Topology, state: State, flight: Flight) -> tuple[Prediction, ...]:

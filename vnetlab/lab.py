@@ -209,6 +209,7 @@ class Lab:
         local.refuse_traffic(self.topology)
         pairs = checked_choice("pairs", pairs, ("all", "cover"))
         kinds = tuple(checked_choice("flows", kind, FLOW_KINDS) for kind in flows)
+        self._running_agent()  # it starts while the guarantees are derived
         return self._examine(guarantees_for(self.topology, kinds), pairs)
 
     def expect(

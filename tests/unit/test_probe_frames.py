@@ -238,12 +238,14 @@ def test_a_neighbour_advertisement_tells_the_address_in_its_option() -> None:
     assert answer.mac.hex(":") == liar
 
 
+@pytest.mark.parametrize("to", [b"", PEER])
 @pytest.mark.parametrize("version", [4, 6])
-def test_announcements_are_no_sightings(version: int) -> None:
+def test_announcements_are_no_sightings(version: int, to: bytes) -> None:
     address = ADDRESSES[version][0]
     kind = Kind.ARP if version == 4 else Kind.NS
-    frame = gratuitous(OWN, address)
+    frame = gratuitous(OWN, address, to)
     assert frame == rebuilt(frame)
+    assert frame[:6] == to or (frame[0] & 1 and not to)
     assert reader(shot(kind, version)).frame(frame, 0, "eth0", PEER) is None
 
 

@@ -105,7 +105,7 @@ def _serve(connection: socket.socket, root: int | enclosure.RefusedError) -> NoR
             os._exit(0)
 
 
-def _run(context: Any, call: bytes) -> bytes:
+def _run(context: Any, call: bytearray) -> bytes:
     try:
         with garbage.paused():
             function, argument = pickle.loads(call)  # noqa: S301

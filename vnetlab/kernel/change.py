@@ -74,7 +74,7 @@ def carry_out(spaces: Spaces, change: Change) -> None:
             _work(spaces, change, theirs)
         theirs.close()
         try:
-            answer = transfer.receive(ours)
+            answer = bytes(transfer.receive(ours))
         except EOFError:
             answer = b""
         os.waitpid(worker, 0)

@@ -49,13 +49,14 @@ def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
 
 def send(connection: socket.socket, message: bytes) -> None:
     """Send one message of any length."""
-    connection.sendall(_LENGTH.pack(len(message)) + message)
+    connection.sendall(_LENGTH.pack(len(message)))
+    connection.sendall(message)  # by itself: it may be a hundred megabytes
 
 
-def receive(connection: socket.socket) -> bytes:
+def receive(connection: socket.socket) -> bytearray:
     """Receive one message; raises EOFError where the other end is gone."""
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    return bytes(_exactly(connection, length))
+    return _exactly(connection, length)
 
 
 def pack_error(error: BaseException) -> tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]:

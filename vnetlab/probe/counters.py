@@ -70,7 +70,8 @@ def neighbour_tables() -> Counters:
 def devices(where: str, names: Iterable[str]) -> Counters:
     """Return the drop counters of devices of the current namespace."""
     # Without carrier a device drops whatever its own kernel says on it; nobody is there to miss it.
-    wanted = {name for name in names if has_carrier(name)}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        wanted = {name for name in names if has_carrier(sock, name)}
     found: Counters = {}
     for line in (NET / "dev").read_text().splitlines()[2:]:
         device, _, rest = line.partition(":")
@@ -81,15 +82,14 @@ def devices(where: str, names: Iterable[str]) -> Counters:
     return found
 
 
-def has_carrier(device: str) -> bool:
-    """Tell whether a device of the current namespace has carrier.
+def has_carrier(sock: socket.socket, device: str) -> bool:
+    """Tell whether a device of a socket's namespace has carrier. Raises OSError.
 
     By ethtool's word: the flag IFF_RUNNING is set too on a device whose state nobody has looked at yet.
     """
     value = ctypes.create_string_buffer(struct.pack("@II", ETHTOOL_GLINK, 0))
     request = struct.pack("@16sP16x", device.encode(), ctypes.addressof(value))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, SIOCETHTOOL, request)
+    fcntl.ioctl(sock, SIOCETHTOOL, request)
     return bool(struct.unpack_from("@II", value.raw)[1])
 
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 class Drain:
     """Reads every socket empty; never twice at once."""
 
-    def __init__(self, read: Callable[[float], None]) -> None:
-        """Take what reads every socket empty once something has come, or so many seconds have gone by."""
+    def __init__(self, read: Callable[[float], None], sweep: Callable[[], object]) -> None:
+        """Take what reads every socket empty once something has come, or so many seconds have gone by.
+
+        And what reads every socket once.
+        """
         self._read = read
+        self._sweep = sweep
         self._pool = ThreadPoolExecutor(1)
-        self._running: Future[None] | None = None
+        self._running: Future[object] | None = None
 
     def now(self) -> None:
         """Read everything that has come."""
@@ -29,9 +33,12 @@ class Drain:
         self._read(0)
 
     def beside(self) -> None:
-        """Begin to read what has come, once what was begun before is done."""
+        """Begin to read what has come, once what was begun before is done.
+
+        What comes meanwhile is left for the next time, or packets would be read one by one as they come.
+        """
         self.finish()
-        self._running = self._pool.submit(self._read, 0)
+        self._running = self._pool.submit(self._sweep)
 
     def finish(self) -> None:
         """Wait for the reading that was begun; raises what it raised."""

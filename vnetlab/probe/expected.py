@@ -52,23 +52,73 @@ _ERRORS = {name: number for number, name in enumerate(dict.fromkeys(ERROR_NAMES.
 _PORTED = (Kind.TCP, Kind.UDP)
 
 
-class Expectations:
-    """Guarantees, their flight and its log, side by side."""
+class Promised:
+    """Guarantees and their flight, side by side: what can be said before anything has flown."""
 
-    def __init__(self, many: Guarantees, flight: Flight, log: Log) -> None:
-        self._many = many
-        self._shots = Shots.of(flight.shots)
-        self._of = np.asarray(flight.shot_of, np.int64)
-        seen = Sightings.of(log.sightings)
-        self._nics = Names(seen.nics)
+    def __init__(self, many: Guarantees, flight: Flight) -> None:
+        self.many = many
+        self.flight = flight
+        self.shots = Shots.of(flight.shots)
+        self.of = np.asarray(flight.shot_of, np.int64)
+        """The number of each guarantee's shot."""
+        self.nics = Names()
+        """Words that the rows' NICs are numbers of."""
         stations = {station.name: number for number, station in enumerate(flight.stations)}
-        self._stations = np.array([stations.get(node, _ANY) for node in many.nodes], np.int64)
-        self._rows = self._expected()
+        self.stations = np.array([stations.get(node, _ANY) for node in many.nodes], np.int64)
+        """The flight's number for each of the guarantees' nodes."""
+        self.shared = np.bincount(self.of, minlength=len(self.shots))[self.of] > 1
+        """Which guarantees have their shot in common with others."""
+        self.rows = self._expected()
+        """What each guarantee promises, as columns."""
+
+    def _expected(self) -> Rows:
+        """Return the rows of all guarantees: those of their patterns, with the members' own values."""
+        many = self.many
+        base = np.zeros(len(many.patterns), _EXPECTED)
+        for number in np.unique(many.pattern).tolist():
+            self._fill(base[number : number + 1], many.patterns[number].guarantee)
+        rows = base[many.pattern]
+        for field, (part, name, _) in enumerate(FIELDS):
+            column = _COLUMNS.get((part, name))
+            if column:
+                mask, values = many.own(field, slice(None))
+                rows[column][mask] = values
+        return rows
+
+    def _fill(self, row: Rows, guarantee: Guarantee) -> None:
+        seen = guarantee.seen
+        row["outcome"] = _OUTCOMES.index(guarantee.expected)
+        row["resolves"] = guarantee.flow.protocol is Protocol.RESOLUTION
+        row["plain"], row["blamed"] = (guarantee.flow.special in some for some in (_PLAIN, _BLAMED))
+        row["answered"], row["told"] = guarantee.answered, seen is not None
+        row["error"] = _ERRORS.get(guarantee.error_code, _NONE) if guarantee.error_code else _ANY
+        _put(row, "error_from", guarantee.error_from)
+        row["nic"] = row["ttl"] = row["port"] = _ANY
+        if seen is None:
+            return
+        row["nic"] = self.nics.number(seen.nic) if seen.nic else _ANY
+        row["ttl"] = _ANY if seen.ttl is None else seen.ttl
+        row["port"] = seen.destination_port or _ANY
+        row["high"] = seen.source_port_unprivileged
+        for column in ("source_address", "destination_address", "source_mac"):
+            _put(row, _COLUMNS["seen", column], getattr(seen, column))
+
+
+class Expectations:
+    """What was promised and a log, side by side."""
+
+    def __init__(self, promised: Promised, log: Log) -> None:
+        self._many = promised.many
+        self._shots, self._of = promised.shots, promised.of
+        self._stations, self._rows, self._shared = promised.stations, promised.rows, promised.shared
+        seen = Sightings.of(log.sightings)
+        numbers = Names(promised.nics.words)
+        self._nics = np.array([numbers.number(word) for word in seen.nics], np.int32)
+        """The number of each of the log's NICs among those that are promised."""
         self._failed = self._failures({failure.station for failure in log.failures})
         refused = np.zeros(len(self._shots), np.bool_)
         refused[[error.shot for error in log.send_errors]] = True
         self._refused = refused[self._of]
-        self._shared = np.bincount(self._of, minlength=len(self._shots))[self._of] > 1
         self._compare(seen.rows)
 
     def delivered(self) -> Mask:
@@ -101,38 +151,6 @@ class Expectations:
     def _is(self, outcome: Outcome) -> Mask:
         found: Mask = self._rows["outcome"] == _OUTCOMES.index(outcome)
         return found
-
-    def _expected(self) -> Rows:
-        """Return the rows of all guarantees: those of their patterns, with the members' own values."""
-        many = self._many
-        base = np.zeros(len(many.patterns), _EXPECTED)
-        for number in np.unique(many.pattern).tolist():
-            self._fill(base[number : number + 1], many.patterns[number].guarantee)
-        rows = base[many.pattern]
-        for field, (part, name, _) in enumerate(FIELDS):
-            column = _COLUMNS.get((part, name))
-            if column:
-                mask, values = many.own(field, slice(None))
-                rows[column][mask] = values
-        return rows
-
-    def _fill(self, row: Rows, guarantee: Guarantee) -> None:
-        seen = guarantee.seen
-        row["outcome"] = _OUTCOMES.index(guarantee.expected)
-        row["resolves"] = guarantee.flow.protocol is Protocol.RESOLUTION
-        row["plain"], row["blamed"] = (guarantee.flow.special in some for some in (_PLAIN, _BLAMED))
-        row["answered"], row["told"] = guarantee.answered, seen is not None
-        row["error"] = _ERRORS.get(guarantee.error_code, _NONE) if guarantee.error_code else _ANY
-        _put(row, "error_from", guarantee.error_from)
-        row["nic"] = row["ttl"] = row["port"] = _ANY
-        if seen is None:
-            return
-        row["nic"] = self._nics.number(seen.nic) if seen.nic else _ANY
-        row["ttl"] = _ANY if seen.ttl is None else seen.ttl
-        row["port"] = seen.destination_port or _ANY
-        row["high"] = seen.source_port_unprivileged
-        for column in ("source_address", "destination_address", "source_mac"):
-            _put(row, _COLUMNS["seen", column], getattr(seen, column))
 
     def _failures(self, failed: set[str]) -> Mask:
         lost = np.array([node in failed for node in self._many.nodes], np.bool_)
@@ -177,6 +195,7 @@ class Expectations:
         for start in range(0, len(chosen), AT_ONCE):
             part = chosen[start : start + AT_ONCE]
             which, some = number[part], seen[part]
+            some["nic"] = self._nics[some["nic"]]
             there = some["station"] == self._stations[end[which]]
             rows, shots = self._rows[which], self._shots.rows[self._of[which]]
             found = np.append(found, which[there & good(rows, some, shots)])

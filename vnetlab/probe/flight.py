@@ -62,6 +62,8 @@ class Point:
     addresses: tuple[bytes, ...] = ()
     announces: bool = True
     """Bridges beyond it have to learn where it is."""
+    told: tuple[bytes, ...] = ()
+    """MACs of those that it tells so; empty: it tells everybody."""
 
 
 @dataclass(frozen=True, slots=True)

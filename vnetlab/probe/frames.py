@@ -212,17 +212,19 @@ def _fragment6(head: bytes, at: int, piece: bytes, more: bool, identifier: int) 
     return bytes(header + extension) + piece
 
 
-def gratuitous(mac: bytes, address: bytes) -> bytes:
+def gratuitous(mac: bytes, address: bytes, to: bytes = b"") -> bytes:
     """Return the frame by which a NIC tells all bridges where it is: ARP for itself, or an
     unsolicited NA.
+
+    By one to a single MAC, the bridges on the way are told.
 
     Nobody answers it, and nobody makes a neighbour entry of it by default (``arp_accept`` and
     ``accept_untracked_na`` in the kernel's ip-sysctl document).
     """
     if len(address) == 4:
         body = bytes.fromhex("0001080006040001") + mac + address + bytes(6) + address
-        return b"\xff" * 6 + mac + ARP_ETHERTYPE + body
-    return advertisement(mac, address, b"\x33\x33\x00\x00\x00\x01", _ALL_NODES, solicited=False)
+        return (to or b"\xff" * 6) + mac + ARP_ETHERTYPE + body
+    return advertisement(mac, address, to or b"\x33\x33\x00\x00\x00\x01", _ALL_NODES, solicited=False)
 
 
 _ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")

@@ -14,7 +14,7 @@ from struct import Struct, pack
 from typing import TYPE_CHECKING
 
 from vnetlab.probe.counters import has_carrier
-from vnetlab.probe.frames import Frames, gratuitous
+from vnetlab.probe.greetings import announcements
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, concern, enlarge
 from vnetlab.probe.raw import RawSender
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from vnetlab.probe.batch import Batch
     from vnetlab.probe.flight import Shot, Sighting, Station
+    from vnetlab.probe.frames import Frames
     from vnetlab.probe.posts import Refused
     from vnetlab.probe.reading import Reader
 
@@ -73,8 +74,7 @@ class HostPost:
                 capture = Capture(point, program, index, notes.inbox, filtered=True)
                 stack.callback(capture.socket.close)
                 self._captures[point.device] = capture
-            announcer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self._announcer = stack.enter_context(announcer)
+            self._senders = {p.device: stack.enter_context(_frame_sender(p.device)) for p in self._points}
             self._neighbours = Neighbours()
             stack.callback(self._neighbours.close)
             self._stack = stack.pop_all()
@@ -95,15 +95,16 @@ class HostPost:
 
     def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
         """Send frames of a batch out of a device; return what is not taken."""
-        return frames.send(self._captures[self._devices[nic]].socket.fileno(), start, stop)
+        return frames.send(self._senders[self._devices[nic]].fileno(), start, stop)
 
-    def announce(self) -> None:
+    def announce(self, *, widely: bool) -> None:
         """Say on each segment where the host is."""
         for point in self._points:
             # A device without carrier, such as a bridge without VMs, would count it as dropped.
-            heard = point.announces and has_carrier(point.device)
-            for address in point.addresses[:1] if heard else ():
-                self._announcer.sendto(gratuitous(point.mac, address), (point.device, 0))
+            sender = self._senders[point.device]
+            heard = point.announces and has_carrier(sender, point.device)
+            for frame in announcements(point, widely=widely) if heard else ():
+                sender.send(frame)
 
     def readers(self) -> Readers:
         """Return the raw sockets and captures."""
@@ -157,6 +158,13 @@ class HostPost:
     def close(self) -> None:
         """Close every socket."""
         self._stack.close()
+
+
+def _frame_sender(device: str) -> socket.socket:
+    """Open a packet socket that sends by a device and receives nothing: of no protocol (packet(7))."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.bind((device, 0))
+    return sock
 
 
 def _receiver4(protocol: int) -> socket.socket:

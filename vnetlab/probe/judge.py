@@ -17,7 +17,7 @@ from vnetlab.guarantees import Guarantee, Outcome, Verdict, VerdictKind
 from vnetlab.many import Guarantees
 from vnetlab.probe import wording
 from vnetlab.probe.checks import rejection_faults, yes_faults
-from vnetlab.probe.expected import Expectations
+from vnetlab.probe.expected import Expectations, Promised
 from vnetlab.probe.flight import Flight, Listener, Log, Role, SendError, What
 from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_sources
 from vnetlab.verdicts import HOLDS, KINDS, Verdicts
@@ -48,15 +48,28 @@ def judge(guarantees: Sequence[Guarantee], flight: Flight, log: Log) -> Verdicts
     ``flight`` must be the one planned for these guarantees. Those of which the log shows what is promised and
     nothing else are told by columns (`expected`), and put into words only when somebody asks for them.
     """
-    return _Judge(Guarantees.of(guarantees), flight, log).verdicts()
+    return Judge(guarantees, flight).verdicts(log)
 
 
-class _Judge:
-    def __init__(self, guarantees: Guarantees, flight: Flight, log: Log) -> None:
-        self._many = guarantees
+class Judge:
+    """The judge of a flight, ready before it has landed."""
+
+    def __init__(self, guarantees: Sequence[Guarantee], flight: Flight) -> None:
+        """Take guarantees and the flight that was planned for them."""
+        self._promised = Promised(Guarantees.of(guarantees), flight)
+
+    def verdicts(self, log: Log) -> Verdicts:
+        """Do what judge() does."""
+        return _Judgement(self._promised, log).verdicts()
+
+
+class _Judgement:
+    def __init__(self, promised: Promised, log: Log) -> None:
+        self._promised = promised
+        self._many = guarantees = promised.many
         self._log = log
-        self._flight = flight
-        self._observer = Observer(flight, log)
+        self._flight = promised.flight
+        self._observer = Observer(promised.flight, log)
         self._failed = {failure.station: failure for failure in log.failures}
         self._taken = {taken.listener: taken for taken in log.taken}
         alike = guarantees.ends().tolist()
@@ -65,7 +78,7 @@ class _Judge:
         self._receivers: dict[Place, str] = {}
 
     def verdicts(self) -> Verdicts:
-        shown = Expectations(self._many, self._flight, self._log)
+        shown = Expectations(self._promised, self._log)
         arrived, unseen = shown.delivered(), shown.silent() | shown.rejected()
         self._find_controls(arrived, np.flatnonzero(~(arrived | unseen)).tolist())
         sure = arrived | self._proven(unseen)

@@ -17,6 +17,8 @@ from vnetlab.probe.flight import Flight, Kind, Log, Role, SendError, Shot, Sight
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vnetlab.probe.columns import Numbers
+
 REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
 HOST_UNREACHABLE = {4: 0x0301, 6: 0x0103}
@@ -55,10 +57,11 @@ class Observer:
         self.log = log
         self.stations: dict[str, Station] = {station.name: station for station in flight.stations}
         self._index = {station.name: i for i, station in enumerate(flight.stations)}
-        seen = Sightings.of(log.sightings)
-        order = np.argsort(seen.rows["shot"], kind="stable")
-        self._seen = Sightings(seen.rows[order], seen.nics)
-        self._starts = np.searchsorted(self._seen.rows["shot"], np.arange(len(flight.shots) + 1))
+        self._seen = Sightings.of(log.sightings)
+        shots = self._seen.rows["shot"]
+        self._order = np.argsort(shots, kind="stable")
+        """The numbers of the sightings, those of one shot together."""
+        self._starts = np.searchsorted(shots[self._order], np.arange(len(flight.shots) + 1))
         self._send_errors = {error.shot: error for error in log.send_errors}
         self._sources = dict(log.sources)
         self._adopted: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
@@ -67,15 +70,19 @@ class Observer:
 
     def sightings(self, number: int) -> list[Sighting]:
         """Return every sighting of a shot."""
-        return [self._seen[at] for at in range(self._starts[number], self._starts[number + 1])]
+        return [self._seen[at] for at in self._of(number).tolist()]
+
+    def _of(self, number: int) -> Numbers:
+        of: Numbers = self._order[self._starts[number] : self._starts[number + 1]]
+        return of
 
     def _about(self, number: int, source: int, destination: int) -> Iterator[Sighting]:
         """Yield what was seen of a shot at these stations, and answers to it wherever they were seen."""
-        start, stop = self._starts[number], self._starts[number + 1]
-        rows = self._seen.rows[start:stop]
+        of = self._of(number)
+        rows = self._seen.rows[of]
         station = rows["station"]
         mask = (station == source) | (station == destination) | (rows["what"] == What.ANSWER)
-        return (self._seen[start + at] for at in np.flatnonzero(mask).tolist())
+        return (self._seen[at] for at in of[mask].tolist())
 
     def is_at(self, sighting: Sighting, station: str) -> bool:
         """Tell whether a sighting was made at the station of that name."""

@@ -5,7 +5,7 @@ knows.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import names
 from vnetlab.probe.exits import exits_of, packed_mac
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vnetlab.guarantees import Flow
-    from vnetlab.topology.model import IPInterface, Nic, Topology
+    from vnetlab.topology.model import IPInterface, Lan, Nic, Topology
+
 
 BROADCAST_MAC = b"\xff" * 6
 PORTS = "ports:"
 LOOPBACK = "lo"
+
+
+class Plug(NamedTuple):
+    """Where a NIC is plugged in."""
+
+    lan: Lan
+    bridge: tuple[str, str]
+    """Namespace and device; of a segment's bridge, which has all that is no VM's, without the device."""
 
 
 class Places:
@@ -94,6 +103,18 @@ class Places:
         vm = self._topology.vms.get(node)
         space = vm.host if vm else names.segment_namespace(nic.lan.name)
         return space, names.port(node, nic.name)
+
+    def plug(self, node: str, nic: str) -> Plug:
+        """Return where a NIC is plugged in."""
+        own = next(one for one in self._nics[node] if one.name == nic)
+        segment = (names.segment_namespace(own.lan.name), "")
+        if vm := self._topology.vms.get(node):
+            host = self._topology.hosts[vm.host]
+            return Plug(own.lan, (host.name, names.network_bridge(host, host.networks[own.network])))
+        if found := self._topology.hosts.get(node):
+            device = names.host_device(found, own)
+            return Plug(own.lan, segment if device == names.nic_device(nic) else (node, device))
+        return Plug(own.lan, segment)
 
     def heard_by(self, node: str, sender: str, nic: str) -> tuple[str, ...]:
         """Return a host's devices on the links that a sender is on, by that NIC or any; none of others.

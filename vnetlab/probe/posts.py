@@ -13,7 +13,8 @@ from struct import unpack_from
 from typing import TYPE_CHECKING, Protocol
 
 from vnetlab.probe import filters
-from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames, gratuitous
+from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames
+from vnetlab.probe.greetings import announcements
 from vnetlab.probe.inbox import Inbox, Place
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.raw import RawSender
@@ -59,8 +60,8 @@ class Post(Protocol):
     def transmit(self, nic: str, frames: Batch, start: int, stop: int) -> Refused:
         """Send frames of a batch out of a NIC; return the number of each that is not taken, and why."""
 
-    def announce(self) -> None:
-        """Tell bridges where the station's NICs are."""
+    def announce(self, *, widely: bool) -> None:
+        """Tell bridges where the NICs are of which everybody is told so, or those of which only some are."""
 
     def readers(self) -> Readers:
         """Return what to wait for."""
@@ -183,11 +184,11 @@ class MachinePost:
         """Send frames of a batch out of a NIC; return what is not taken."""
         return frames.send(self._captures[nic].socket.fileno(), start, stop)
 
-    def announce(self) -> None:
+    def announce(self, *, widely: bool) -> None:
         """Say on each NIC where it is."""
         for capture in self._captures.values():
-            for address in capture.point.addresses[:1]:
-                capture.socket.send(gratuitous(capture.point.mac, address))
+            for frame in announcements(capture.point, widely=widely):
+                capture.socket.send(frame)
 
     def readers(self) -> Readers:
         """Return the captures."""
@@ -249,7 +250,7 @@ class PortsPost:
                 refused.append((number, error))
         return refused
 
-    def announce(self) -> None:
+    def announce(self, *, widely: bool) -> None:
         """Ports announce nothing."""
 
     def readers(self) -> Readers:

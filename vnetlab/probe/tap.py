@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from vnetlab.kernel.tap import attach
 from vnetlab.probe.bridging import is_forwarding
 from vnetlab.probe.exits import way_out
-from vnetlab.probe.frames import ETHERTYPES, Frames, gratuitous
+from vnetlab.probe.frames import ETHERTYPES, Frames
+from vnetlab.probe.greetings import announcements
 from vnetlab.probe.guest import ICMP6, TCP, UDP, Guest
 
 if TYPE_CHECKING:
@@ -83,11 +84,11 @@ class GuestPost:
                 refused.append((number, error))
         return refused
 
-    def announce(self) -> None:
+    def announce(self, *, widely: bool) -> None:
         """Say on each NIC where it is."""
         for descriptor, point, _ in self._taps.values():
-            for address in point.addresses[:1]:
-                os.write(descriptor, gratuitous(point.mac, address))
+            for frame in announcements(point, widely=widely):
+                os.write(descriptor, frame)
 
     def readers(self) -> Readers:
         """Return the taps."""

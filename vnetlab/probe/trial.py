@@ -19,6 +19,7 @@ from vnetlab.probe.columns import Shots
 from vnetlab.probe.controls import add_controls, port_stations
 from vnetlab.probe.exits import packed_mac
 from vnetlab.probe.flight import Control, Flight, Kind, Listener, Shot, Station, Wide
+from vnetlab.probe.greetings import greeting
 from vnetlab.probe.order import in_blocks
 from vnetlab.probe.places import Places, group_mac
 from vnetlab.probe.salvo import Salvo, introductions, makes_no_neighbours, salvo
@@ -144,13 +145,13 @@ def _stations(
             groups[guarantee.destination].update((device, address.packed) for device in devices)
         if guarantee.seen and guarantee.seen.source_mac:
             captures.add(guarantee.destination)
-    stations = tuple(
+    stations = (
         replace(
             places.station(node, asked[node], groups[node], captures=node in captures), wide=wide.get(node)
         )
         for node in nodes
     )
-    return stations + port_stations(places, controls, extra, len(shots))
+    return greeting(places, stations) + port_stations(places, controls, extra, len(shots))
 
 
 def _wide(found: Salvo, many: Guarantees) -> dict[str, Wide]:

@@ -53,8 +53,7 @@ DEADLINE = 5.0
 """Seconds after the last shot at which the flight ends even if packets still arrive."""
 BETWEEN_BLOCKS = 0.001
 """Seconds of quiet before the nodes of a block forget each other; who is late asks again."""
-EVENTS = 256
-CLOSING_THREADS = 16
+CLOSING_THREADS = 64
 
 
 class Spaces(Protocol):
@@ -107,7 +106,7 @@ class _Wire:
         self._reader = Reader(nonce, judged, macs)
         self._notes = Notes(Inbox(self._reader, nonce, judged))
         self._posts: dict[str, Post] = {}
-        self._reading = Drain(self._drain)
+        self._reading = Drain(self._drain, self._sweep)
         self._sender = Sender(self._shots, self._frames, macs, self._posts, self._reading)
         self._epoll = select.epoll()
         self._calls: dict[int, tuple[str, Callable[[], None]]] = {}
@@ -117,9 +116,10 @@ class _Wire:
         for index, station in enumerate(self._flight.stations):
             self._man(index, station)
         self._listen()
-        for post in self._posts.values():
-            with suppress(OSError):  # a NIC that is down; shots and captures say so themselves
-                post.announce()
+        for widely in (True, False):
+            for post in self._posts.values():
+                with suppress(OSError):  # a NIC that is down; shots and captures say so themselves
+                    post.announce(widely=widely)
         self._drain()
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
@@ -209,15 +209,20 @@ class _Wire:
 
     def _drain(self, timeout: float = 0) -> None:
         """Read every socket empty."""
-        while events := self._epoll.poll(timeout, EVENTS):
+        while self._sweep(timeout):
             timeout = 0
-            for descriptor, _ in events:
-                station, read = self._calls[descriptor]
-                try:
-                    read()
-                except OSError as error:
-                    self._epoll.unregister(descriptor)
-                    self._failures.append(Failure(station, why(error), in_flight=True))
+
+    def _sweep(self, timeout: float = 0) -> bool:
+        """Read every socket once that has something; tell whether any had."""
+        events = self._epoll.poll(timeout, max(len(self._calls), 1))
+        for descriptor, _ in events:
+            station, read = self._calls[descriptor]
+            try:
+                read()
+            except OSError as error:
+                self._epoll.unregister(descriptor)
+                self._failures.append(Failure(station, why(error), in_flight=True))
+        return bool(events)
 
     def _settle(self, quiet: float) -> bool:
         """Read until nothing has come for ``quiet`` seconds; tell if the deadline came first."""
