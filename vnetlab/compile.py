@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab import garbage, names, settings
@@ -43,10 +44,25 @@ _SWITCH = "switch"
 def compile_topology(topology: Topology) -> State:
     """Return the kernel objects that make the topology true."""
     with garbage.paused():
-        return _state(topology)
+        return _state(_Same(topology))
 
 
-def _state(topology: Topology) -> State:
+class _Same:
+    """A topology, equal to nothing but that very one: whoever compiles it again has the same State."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.topology is other.topology
+
+    def __hash__(self) -> int:
+        return id(self.topology)
+
+
+@lru_cache(maxsize=1)
+def _state(same: _Same) -> State:
+    topology = same.topology
     return State(
         (
             *(_segment(topology, segment) for segment in topology.segments.values()),

@@ -255,10 +255,9 @@ class Lab:
         from vnetlab import examine
         from vnetlab.compile import compile_topology
 
-        # Also where something else was built in its place: what a file promises is judged by the file.
-        compiled = compile_topology(self.topology)
         way = examine.examine_cover if pairs == "cover" else examine.examine
-        return way(self._running_agent(), self.topology, compiled, guarantees)
+        # Also where something else was built in its place: what a file promises is judged by the file.
+        return way(self._running_agent(), self.topology, compile_topology(self.topology), guarantees)
 
     def _build(
         self, told: Callable[[str], None] = nobody_is_told, *, keep: bool = False, force: bool = False
