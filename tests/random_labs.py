@@ -48,7 +48,7 @@ def _one_in(random: Random, number: int) -> bool:
 
 def _rather_few(random: Random, fewest: int, most: int) -> int:
     """Many small labs show more than few large ones: guarantees grow with the square of their sizes."""
-    return min(random.randint(fewest, most), random.randint(fewest, most))
+    return min(random.randint(fewest, most) for _ in range(3))
 
 
 def _families(random: Random) -> tuple[bool, bool]:
@@ -142,7 +142,7 @@ def _machines(random: Random, segments: list[str]) -> Document:
     machines: Document = {}
     for number in range(random.randint(0, 2)):
         machines[f"r{number}"] = {"segments": _some(random, segments, 1, 3), "router": True}
-    for number in range(random.randint(0, 4)):
+    for number in range(_rather_few(random, 0, 4)):
         machine: Document = {"segment": random.choice(segments)}
         if _one_in(random, 5):
             machine["routes"] = "none"
