@@ -410,5 +410,6 @@ def test_trap_18_names_that_begin_alike(monkeypatch: pytest.MonkeyPatch) -> None
     with Lab(topology, f"trap.{os.getpid()}") as lab:
         assert {v.kind for v in lab.probe()} == {VerdictKind.HOLDS}
     monkeypatch.setattr("vnetlab.names.port", lambda node, nic: f"{node}.{nic}"[:15])
-    with pytest.raises(ValueError, match="has no other end"), Lab(topology, f"trap.{os.getpid()}"):
+    again = Topology.parse(LONG, "long.yaml")
+    with pytest.raises(ValueError, match="has no other end"), Lab(again, f"trap.{os.getpid()}"):
         pass
