@@ -3,6 +3,8 @@
 ``local_faults.py make FILE NTH WHEN``: `up`, killed at the NTH journal record (``before``, ``after``, or when
 the one kernel call ``behind`` it was made), or, ``moving``, after the NTH kernel call of the NIC's move.
 ``local_faults.py undo LAB NTH``: `down`, killed after its NTH kernel call. Both end with 0 if there was none.
+``local_faults.py change BEFORE AFTER EVERY``: `up` of one file where the lab is up as in the other, with a
+fault at every EVERY-th kernel call; prints how many those calls are.
 """
 
 from __future__ import annotations
@@ -11,10 +13,16 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
-from vnetlab import local
+from faults import ENOMEM, EPERM, Fault, inject
+
+from vnetlab import local, recovery
+from vnetlab.errors import KernelError
 from vnetlab.kernel import writes
+from vnetlab.kernel.agent import Agent
+from vnetlab.kernel.change import RESTORED, UNCHANGED, carry_out
 from vnetlab.kernel.holder import Holder
 from vnetlab.lab import Lab
 
@@ -60,6 +68,8 @@ def main() -> None:
     """Do as the arguments say."""
     if sys.argv[1] == "make":
         _make(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    elif sys.argv[1] == "change":
+        _change(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         _undo(sys.argv[2], int(sys.argv[3]))
 
@@ -72,7 +82,7 @@ def _make(file: str, nth: int, when: str) -> None:
         make(agent, *arguments)
 
     setattr(local, "make", killed)  # noqa: B010 - it takes any arguments
-    local.clear_alone = lambda *_: os._exit(DEAD)
+    recovery.clear_alone = lambda *_: os._exit(DEAD)
     Lab(file).up()
 
 
@@ -81,7 +91,49 @@ def _undo(lab: str, nth: int) -> None:
         holder.end()
     killer = Killer(nth, "moving", is_moving=True)
     writes.watch(killer)
-    local.clear(lab)
+    recovery.clear(lab)
+
+
+def _change(before: str, after: str, every: int) -> None:
+    """Leave the lab as it was before; raises AssertionError where a fault leaves anything in between."""
+    made: list[Fault | None] = [None]
+    call = Agent.call
+
+    def broken(agent: Agent, act: Any, argument: Any) -> Any:
+        if act is carry_out:
+            call(agent, inject, made[0])
+        return call(agent, act, argument)
+
+    setattr(Agent, "call", broken)  # noqa: B010 - it takes any arguments
+    for number in count(1, every):
+        for fault in (Fault(number, False, ENOMEM), Fault(number, True, EPERM), Fault(number, True)):
+            made[0] = fault
+            try:
+                _up(after)
+            except KernelError as error:
+                assert str(error).endswith((RESTORED, UNCHANGED)), error  # noqa: PT017 - the last raises none
+                _assert_as_said(before, f"{fault}: {error}")
+                continue
+            _assert_as_said(after, str(fault))
+            made[0] = None
+            _up(before)
+            _assert_as_said(before, f"and back, {fault}")
+            if not fault.after:  # there is no such call
+                sys.stdout.write(str(number - 1))
+                return
+
+
+def _up(file: str) -> None:
+    lab = Lab(file)
+    try:
+        lab.up()
+    finally:
+        lab.close()
+
+
+def _assert_as_said(file: str, when: str) -> None:
+    found = Lab(file).compare()
+    assert found.same, (when, [step.describe() for step in found.plan.steps])
 
 
 if __name__ == "__main__":

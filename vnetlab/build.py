@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from vnetlab import local, plan, probe
+from vnetlab import local, plan, probe, recovery
 from vnetlab.description import describe, hosts_file
 from vnetlab.errors import FeatureUnavailable
 from vnetlab.kernel import detect
@@ -38,7 +38,7 @@ def build(
     with ExitStack() as undo:
         holder = undo.enter_context(Holder.start(name))
         if topology.local:
-            undo.callback(local.clear_alone, name)
+            undo.callback(recovery.clear_alone, name)
         undo.callback(holder.end)
         with alone(holder, "vnetlab up") if keep else nullcontext(), ExitStack() as after:
             # Whoever enters a lab will probe it: once it is made, what a flight needs is imported.

@@ -10,14 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab.claims import difference
 from vnetlab.description import decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, UserError, VnetlabError
 from vnetlab.kernel.lock import alone
-from vnetlab.localise import on_machine
+from vnetlab.localise import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vnetlab.claims import OnMachine
     from vnetlab.description import Description
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
@@ -37,6 +39,8 @@ class Comparison:
     plan: Plan
     beyond: tuple[str, ...]
     """What is there and no change takes away, since a State has no word for it: `NODE: WHAT`."""
+    before: State
+    """What is to be restored if the change fails."""
 
     @property
     def same(self) -> bool:
@@ -53,41 +57,22 @@ def compare(holder: Holder, desired: State, topology: Topology) -> Comparison:
     from vnetlab.kernel.change import PRELOAD
 
     with Agent(holder, PRELOAD) as agent:
-        return _compare(agent, _nodes(decode(holder.description()), topology), desired, topology)
+        nodes = _nodes(decode(holder.description()), topology)
+        return _compare(agent, nodes, desired, topology, holder.name)
 
 
 def change_running(
-    name: str, desired: State, topology: Topology, told: Callable[[str], None]
+    name: str,
+    desired: State,
+    topology: Topology,
+    told: Callable[[str], None],
+    permitted: Callable[[], None],
 ) -> tuple[Holder, Comparison] | None:
     """Make the lab of that name what it shall be; None where it is still coming up.
 
+    ``permitted`` raises where it may not be changed now.
     Raises LabNotFound where none of that name is up, and as converge() does.
     """
-    return _alone_with(name, told, lambda holder: converge(holder, desired, topology))
-
-
-def keep_running(
-    name: str, desired: State, topology: Topology, told: Callable[[str], None]
-) -> tuple[Holder, Comparison] | None:
-    """Find the lab of that name as it shall be; None where it is still coming up.
-
-    For labs on this very machine, which are not changed while they are up. Raises LabNotFound where none of
-    that name is up, UserError where it is another one by now.
-    """
-
-    def unchanged(holder: Holder) -> Comparison:
-        found = compare(holder, desired, topology)
-        if not found.same:
-            raise _unchangeable(name)
-        return found
-
-    return _alone_with(name, told, unchanged)
-
-
-def _alone_with(
-    name: str, told: Callable[[str], None], act: Callable[[Holder], Comparison]
-) -> tuple[Holder, Comparison] | None:
-    """Return a lab that is up and what was found in it, nobody else having it; None: still coming up."""
     from vnetlab.kernel.holder import Holder
 
     with ExitStack() as undo:
@@ -95,16 +80,10 @@ def _alone_with(
         with alone(holder, "vnetlab up", told):
             if not holder.description():
                 return None
-            found = act(holder)
+            permitted()
+            found = converge(holder, desired, topology)
         undo.pop_all()
     return holder, found
-
-
-def _unchangeable(name: str) -> UserError:
-    return UserError(
-        f"lab {name} is up and not what this file says, and a lab on this very machine (`backend: local`) is "
-        f"not changed while it is up: `vnetlab down {name}`, then `vnetlab up`"
-    )
 
 
 def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
@@ -120,15 +99,17 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
         with Agent(holder, PRELOAD) as agent:
             was, about = decode(holder.description()), describe(topology)
             nodes = _nodes(was, topology)
-            found = _compare(agent, nodes, desired, topology)
-            if any(node.backend == "local" for node in was.nodes):
-                raise _unchangeable(holder.name)
+            _refuse_another_machine(holder.name, was, about)
+            found = _compare(agent, nodes, desired, topology, holder.name)
             if not found.plan.steps and was == about:
                 return found
             if absent := detect.missing(desired):
                 raise FeatureUnavailable(absent)
             hosts = hosts_file(topology)
-            change = Change(found.present, found.desired, found.plan, nodes, about.encode(), hosts)
+            where, before = place(topology, holder.name), _place_before(was, holder.name)
+            change = Change(
+                found.before, found.desired, found.plan, nodes, about.encode(), hosts, where, before
+            )
             agent.call(carry_out, change)
     except BaseException:
         _mend(holder)
@@ -148,16 +129,38 @@ def _mend(holder: Holder) -> None:
         return
 
 
-def _compare(agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology) -> Comparison:
+def _refuse_another_machine(name: str, was: Description, about: Description) -> None:
+    """Raise UserError where a host begins or ends to be this very machine, or has another name."""
+    before, after = ([n.name for n in each.nodes if n.backend == "local"] for each in (was, about))
+    if before != after:
+        said = [f"is {each[0]}" if each else "is no host" for each in (before, after)]
+        raise UserError(
+            f"lab {name} is up, and this very machine (`backend: local`) {said[0]} of it; in this file it "
+            f"{said[1]}: `vnetlab down {name}`, then `vnetlab up`"
+        )
+
+
+def _place_before(was: Description, lab: str) -> OnMachine | None:
+    return place(was.topology(), lab) if was.facts else None
+
+
+def _compare(
+    agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology, lab: str
+) -> Comparison:
     from vnetlab.kernel.read import read
     from vnetlab.plan import diff
     from vnetlab.plan.wording import in_words_of
 
     present = agent.call(read, nodes)
-    present, desired = on_machine(present, desired, topology)
+    where = place(topology, lab)
+    if where is not None:
+        from vnetlab.kernel.local.claimed import claims_of
+
+        found = difference(present, desired, where, claims_of(lab))
+        return Comparison(found.present, found.desired, found.plan, (), found.before)
     wanted = in_words_of(present, desired)
     beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
-    return Comparison(present, wanted, diff(present, wanted), beyond)
+    return Comparison(present, wanted, diff(present, wanted), beyond, present)
 
 
 def _nodes(before: Description, topology: Topology) -> tuple[Node, ...]:

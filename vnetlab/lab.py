@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vnetlab import local
+from vnetlab import local, recovery
 from vnetlab.checks import checked_choice, checked_expect, checked_name, unknown_node
 from vnetlab.description import Description, decode, describe
 from vnetlab.errors import LabExists, LabNotFound, NodeNotFound, UserError
@@ -113,7 +114,7 @@ class Lab:
             raise UserError(f"this lab is up already, as {self.name}")
         while True:
             try:
-                found = self._converge(told or nobody_is_told)
+                found = self._converge(told or nobody_is_told, force=force)
             except LabNotFound:
                 with suppress(LabExists):  # somebody else was faster
                     self._build(told or nobody_is_told, keep=True, force=force)
@@ -140,12 +141,12 @@ class Lab:
 
         return converge.compare(self._running(), self._desired(), self.topology)
 
-    def _converge(self, told: Callable[[str], None]) -> Comparison | None:
+    def _converge(self, told: Callable[[str], None], *, force: bool) -> Comparison | None:
         """Make a lab that is up what it shall be; None where it is still coming up."""
         from vnetlab import converge
 
-        change = converge.keep_running if self.topology.local else converge.change_running
-        changed = change(self.name, self._desired(), self.topology, told)
+        allowed = partial(local.allowed, self.topology, self.name, told, force=force)
+        changed = converge.change_running(self.name, self._desired(), self.topology, told, allowed)
         if changed is None:
             return None
         self._holder, found = changed
@@ -166,7 +167,7 @@ class Lab:
             with holder:
                 holder.end()
             if self.topology.local:
-                local.clear(self.name)
+                recovery.clear(self.name)
 
     def close(self) -> None:
         """Let go of the lab without ending one that was kept."""

@@ -7,16 +7,11 @@ to oneself; make; and undo from the journal, whoever died.
 from __future__ import annotations
 
 import json
-import os
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnetlab.description import hosts_file
 from vnetlab.errors import (
-    Absent,
-    FeatureUnavailable,
     Interference,
     KernelError,
     Problem,
@@ -24,8 +19,9 @@ from vnetlab.errors import (
     UserError,
 )
 from vnetlab.kernel.lock import nobody_is_told
-from vnetlab.localise import localise, uplinks
-from vnetlab.topology.facts import decoded, encoded
+from vnetlab.localise import localise, place, uplinks
+from vnetlab.recovery import check_privileges, recover_alone
+from vnetlab.topology.facts import decoded
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
     from vnetlab.plan import Plan
     from vnetlab.state import State
     from vnetlab.topology.facts import Facts
-
-_CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}  # linux/capability.h
 
 
 def seen(topology: Topology, lab: str) -> Topology:
@@ -58,9 +52,14 @@ def _facts(lab: str) -> Facts:
     from vnetlab.kernel.local.facts import read_facts
 
     said = journal.records(journal.path_of(lab))
-    if said and not journal.is_over(said):
-        return decoded(json.loads(said[0].before))
-    return read_facts()
+    if not said or journal.is_over(said):
+        return read_facts()
+    first = decoded(json.loads([record for record in said if record.kind == "lab"][-1].before))
+    moved, own = (
+        frozenset(record.name for record in journal.latest(said) if record.kind == kind)
+        for kind in ("nic", "link")
+    )
+    return first.as_now(read_facts(), moved, own)
 
 
 def _check_owners(topology: Topology) -> None:
@@ -88,13 +87,10 @@ def placed(topology: Topology, state: State, lab: str) -> State:
 
 def first_plan(topology: Topology, state: State, lab: str) -> Plan:
     """Return the steps that make a lab of which nothing is there."""
-    from vnetlab import names, plan
+    from vnetlab import plan
 
-    host = topology.local
-    if host is None:
-        return plan.build(state)
-    moves = {names.on_machine(lab, device): nic.name for device, nic in uplinks(host).items()}
-    return plan.build_on_machine(state, host.name, moves)
+    where = place(topology, lab)
+    return plan.build_on_machine(state, where.host, where.moves) if where else plan.build(state)
 
 
 def refuse_traffic(topology: Topology) -> None:
@@ -120,15 +116,22 @@ def ready(
     if topology.local is None:
         yield topology
         return
-    _check_privileges()
+    check_privileges()
     from vnetlab.kernel.local import journal
 
     with journal.alone(told):
-        _recover(told)
+        recover_alone(told)
         found = seen(topology, lab)  # nothing is in its way any more
         _refuse_hindered(found, lab, told, force=force)
         _tell_leases(found, told)
         yield found
+
+
+def allowed(topology: Topology, lab: str, told: Callable[[str], None], *, force: bool) -> None:
+    """Refuse to change a lab on this very machine as ready() refuses to make one."""
+    if topology.local is not None:
+        check_privileges()
+        _refuse_hindered(topology, lab, told, force=force)
 
 
 def hindered(topology: Topology, lab: str) -> tuple[Hindrance, ...]:
@@ -177,123 +180,9 @@ def _tell_leases(topology: Topology, told: Callable[[str], None]) -> None:
 
 def make(agent: Agent, topology: Topology, state: State, lab: str) -> None:
     """Make a lab on this very machine; raises KernelError, and then it is to be undone."""
-    from vnetlab.kernel.local import build, journal
+    from vnetlab.kernel.local import build
 
-    assert topology.local is not None
-    assert topology.facts is not None
-    agent.call(
-        build.make,
-        build.Making(
-            lab,
-            topology.local.name,
-            state,
-            first_plan(topology, state, lab),
-            json.dumps(encoded(topology.facts)),
-            str(journal.path_of(lab)),
-            hosts_file(topology),
-        ),
-    )
-
-
-def clear(lab: str, told: Callable[[str], None] = nobody_is_told) -> bool:
-    """Undo what a lab that has ended did to this machine, and tell whether there was anything.
-
-    Raises KernelError that says what could not be undone.
-    """
-    from vnetlab.kernel.local import journal
-
-    if not journal.journals_of(lab):
-        return False
-    with journal.alone(told):
-        return clear_alone(lab, told)
-
-
-def clear_alone(lab: str, told: Callable[[str], None] = nobody_is_told) -> bool:
-    """Do what clear() does, for whoever has the machine to himself."""
-    from vnetlab.kernel.local import journal, undo
-
-    found = journal.journals_of(lab)
-    for path in found:
-        for text in undo.undo(path):
-            told(f"lab {lab}: {text}")
-    return bool(found)
-
-
-def recover(told: Callable[[str], None]) -> tuple[str, ...]:
-    """Undo every lab that was left behind on this machine; return their names.
-
-    Raises FeatureUnavailable without the privileges, KernelError that says what could not be undone.
-    """
-    from vnetlab.kernel.local import journal
-
-    if not left_behind():
-        if journal.FOLDER.exists():
-            with journal.alone(told):  # whose end removes an empty folder that a death left
-                pass
-        return ()
-    _check_privileges()
-    with journal.alone(told):
-        return _recover(told)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftBehind:
-    """A lab of which there is a journal, but no holder any more."""
-
-    lab: str
-    journal: Path
-    restarted: bool
-    """The machine was restarted since: nothing of the lab is there to be undone."""
-
-
-def left_behind() -> tuple[LeftBehind, ...]:
-    """Return the labs of which there are journals, but no holder any more."""
-    from vnetlab.kernel.local import journal
-
-    found = []
-    for path in journal.journals():
-        said = journal.records(path)
-        lab = said[0].name if said else path.stem.partition(".")[2]
-        restarted = journal.is_over(said)  # one that is up by that name is another one
-        if restarted or not _is_up(path.stat().st_uid, lab):
-            found.append(LeftBehind(lab, path, restarted))
-    return tuple(found)
-
-
-def _is_up(user: int, lab: str) -> bool:
-    from vnetlab.kernel import control
-
-    try:
-        control.connect(user, lab).close()
-    except OSError:
-        return False
-    return True
-
-
-def _recover(told: Callable[[str], None]) -> tuple[str, ...]:
-    from vnetlab.kernel.local import undo
-
-    done, failed = [], []
-    for left in left_behind():
-        try:
-            for text in undo.undo(left.journal):
-                told(f"lab {left.lab}: {text}")
-            if not left.restarted:
-                told(f"lab {left.lab} was left behind by a process that was killed, and is undone")
-            done.append(left.lab)
-        except KernelError as error:
-            failed.append(f"lab {left.lab}: {error}")
-    if failed:
-        raise KernelError("\n".join(failed))
-    return tuple(done)
-
-
-def _check_privileges() -> None:
-    line = next(
-        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")
-    )
-    effective = int(line.split()[1], 16)
-    lacking = [name for number, name in _CAPABILITIES.items() if not effective >> number & 1]
-    if lacking or os.geteuid():
-        evidence = f"without {' and '.join(lacking) or 'root'} nobody may change this machine's network"
-        raise FeatureUnavailable((Absent("backend: local", evidence, "run as root"),))
+    where = place(topology, lab)
+    assert where is not None
+    plan = first_plan(topology, state, lab)
+    agent.call(build.make, build.Making(where, state, plan, hosts_file(topology)))

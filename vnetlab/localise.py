@@ -12,15 +12,18 @@ libvirt); and a mark by the devices' group, which other tools use too.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab import names
+from vnetlab.claims import SWITCHES, OnMachine
 from vnetlab.modes.base import devices
 from vnetlab.ruleset import OUTSIDERS
 from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Namespace, NftChain, NftRule, NftTable, State, Sysctl, Veth
+from vnetlab.topology.facts import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +36,6 @@ MARK = "vnetlab"
 """How the altname of every device begins that a lab has on this very machine: ``vnetlab.LAB.``"""
 _SIX = Sysctl("net/ipv6/conf/all/forwarding", "1")
 _NETWORKS = f"{names.ON_MACHINE}b*"
-_SWITCHES = f"{names.ON_MACHINE}u"
-"""How the bridges begin that NICs become ports of."""
 _DEFAULT = re.compile(r"net/(ipv[46])/conf/default/(\w+)")
 _ADDRESSED = re.compile(r"net/ipv[46]/conf/([^/]+)/\w+")
 
@@ -56,37 +57,14 @@ def localise(topology: Topology, state: State, lab: str) -> State:
     )
 
 
-def on_machine(present: State, desired: State, topology: Topology) -> tuple[State, State]:
-    """Return two States with as much of this very machine as is the lab's, and as can be read back."""
+def place(topology: Topology, lab: str) -> OnMachine | None:
+    """Return where a lab is on this very machine; None for one that is not."""
     host = topology.local
     if host is None:
-        return present, desired
-    wanted = desired.namespace(host.name)
-    spaces = tuple(_of_lab(s, wanted, host) if s.name == host.name else s for s in present.namespaces)
-    read = {sysctl.key for space in spaces if space.name == host.name for sysctl in space.sysctls}
-    wanted = replace(wanted, sysctls=tuple(s for s in wanted.sysctls if s.key in read))
-    return State(spaces), State(tuple(wanted if s.name == host.name else s for s in desired.namespaces))
-
-
-def _of_lab(machine: Namespace, wanted: Namespace, host: Host) -> Namespace:
-    """Return what of this very machine is a lab's, by names and marks."""
-    own = {link.name for link in wanted.links}
-    marks = {link.altname for link in wanted.links}
-    tables = {(table.family, table.name) for table in wanted.tables}
-    keys = {sysctl.key for sysctl in wanted.sysctls}
-    switches = {link.name for link in wanted.links if link.name.startswith(_SWITCHES)}
-    masters = {link.name: link.master for link in machine.links}
-    loose = [nic.name for nic in uplinks(host).values() if masters.get(nic.name) not in switches]
-    return replace(
-        machine,
-        links=tuple(link for link in machine.links if link.name in own or link.altname in marks),
-        addresses=tuple(a for a in machine.addresses if a.device in own - switches),
-        neighbours=(),
-        routes=(),
-        sysctls=tuple(sysctl for sysctl in machine.sysctls if sysctl.key in keys),
-        tables=tuple(table for table in machine.tables if (table.family, table.name) in tables),
-        beyond=tuple(f"{nic} is a port of no bridge of the lab" for nic in loose),
-    )
+        return None
+    moves = {names.on_machine(lab, device): nic.name for device, nic in uplinks(host).items()}
+    assert topology.facts is not None
+    return OnMachine(lab, host.name, moves, json.dumps(encoded(topology.facts)))
 
 
 def uplinks(host: Host) -> dict[str, Nic]:
@@ -125,7 +103,7 @@ def _machine(
         )
         for link in own
     )
-    switches = {known[device] for device in uplinks(host)}
+    switches = {known[device]: nic.name for device, nic in uplinks(host).items()}
     facts = topology.facts
     sysctls = tuple(replace(s, key=rename(s.key)) for s in here.sysctls)
     tables = tuple(_table(table, rename, names.table_on_machine(lab)) for table in here.tables)
@@ -175,29 +153,37 @@ def _doors(host: Host) -> Iterator[tuple[str, Nic]]:
 
 
 def _settings(
-    sysctls: tuple[Sysctl, ...], links: tuple[Link, ...], switches: set[str], facts: Facts | None
+    sysctls: tuple[Sysctl, ...],
+    links: tuple[Link, ...],
+    switches: Mapping[str, str],
+    facts: Facts | None,
 ) -> Iterator[Sysctl]:
-    """Yield what is written: all that matters of the lab's own devices, and no more of the machine's."""
+    """Yield what is written: all that matters of the lab's own devices, and no more of the machine's.
+
+    ``switches`` are the NICs by the bridge that takes the place of each.
+    """
     own = {link.name for link in links}
     written = {s.key: s.value for s in sysctls if _device_of(s.key) in own}
+    advertised = facts.advertised_to if facts else ()
+    for bridge, nic in switches.items():
+        if nic in advertised:
+            yield Sysctl(f"net/ipv6/conf/{bridge}/accept_ra", "2" if _SIX in sysctls else "1")
     if _SIX in sysctls:
         # The kernel forgets the routers of whoever forwards, but for those of a device that says 2
         # (`rt6_purge_dflt_routers()` in net/ipv6/route.c).
-        for device in facts.advertised_to if facts else ():
+        for device in advertised:
             yield Sysctl(f"net/ipv6/conf/{device}/accept_ra", "2")
         yield _SIX
     for link in links:
         if link.name in switches:
-            continue  # it has the settings of its NIC, whose place it takes
+            continue  # it has the other settings of its NIC, whose place it takes
         forwards = written.get(f"net/ipv4/conf/{link.name}/forwarding", "0")
         for key, value in _of_device(link.name):
             six = "1" if forwards == "1" and _SIX in sysctls else "0"
             usual = six if key.endswith("/forwarding") and "ipv6" in key else value
             yield Sysctl(key, written.get(key, usual))
-    for sysctl in sysctls:
-        device = _device_of(sysctl.key)
-        if sysctl.key.endswith("/forwarding") and device not in (*own - switches, "all", "default", ""):
-            yield sysctl
+    others = {*own - switches.keys(), "all", "default", ""}
+    yield from (s for s in sysctls if s.key.endswith("/forwarding") and _device_of(s.key) not in others)
 
 
 def _of_device(device: str) -> Iterator[tuple[str, str]]:
@@ -269,7 +255,7 @@ def _opened(sysctls: tuple[Sysctl, ...], doors: Mapping[str, Nic], facts: Facts 
         return
     yield _closed('meta nfproto ipv6 meta iifkind != "bridge"')
     for device, nic in doors.items():
-        if device.startswith(_SWITCHES):
+        if device.startswith(SWITCHES):
             yield _closed(f'meta nfproto ipv6 iifname "{device}"{_routed(device, nic)}')
     for each in facts.nics if facts else ():
         if each.kind == "bridge":
@@ -277,7 +263,7 @@ def _opened(sysctls: tuple[Sysctl, ...], doors: Mapping[str, Nic], facts: Facts 
 
 
 def _routed(device: str, nic: Nic) -> str:
-    return f" ether daddr {nic.mac}" if device.startswith(_SWITCHES) else ""
+    return f" ether daddr {nic.mac}" if device.startswith(SWITCHES) else ""
 
 
 def _closed(match: str) -> NftRule:

@@ -57,6 +57,7 @@ hosts:
     vms:
       desk: {network: office, addresses: [192.0.2.50/24, "2001:db8:1::50/64"]}
       web: home
+      guest: {network: home, backend: tap}
 """
 
 
@@ -231,7 +232,10 @@ def test_a_bridge_that_somebody_removed_is_no_loss(machine: Machine, tmp_path: P
     assert machine.state() == before
     done(machine.vnetlab("up", file))
     machine("ip", "link", "delete", switch)
-    assert "is a port of no bridge" in " ".join(machine.vnetlab("status", "--drift").stdout.split())
+    assert "routes of eth0 onto vlu" in " ".join(machine.vnetlab("status", "--drift").stdout.split())
+    assert "is changed" in done(machine.vnetlab("up", file))
+    assert machine.reaches("192.0.2.1")
+    machine("ip", "link", "delete", switch)
     done(machine.vnetlab("down"))
     assert machine.state() == before
 

@@ -28,7 +28,7 @@ def command(lab: str | None, every: bool) -> None:
 
 
 def _end(name: str | None) -> None:
-    from vnetlab import local
+    from vnetlab import recovery
     from vnetlab.errors import LabNotFound
     from vnetlab.kernel.holder import Holder
     from vnetlab.kernel.lock import alone
@@ -36,10 +36,10 @@ def _end(name: str | None) -> None:
     try:
         with Holder.find(name) as holder, alone(holder, "vnetlab down", progress, mend=False):
             holder.end()
-            local.clear(holder.name, progress)
+            recovery.clear(holder.name, progress)
             progress(f"lab {holder.name} is down")
     except LabNotFound:
-        if name is None or not local.clear(name, progress):
+        if name is None or not recovery.clear(name, progress):
             raise
         progress(f"lab {name} was left behind on this machine, and is undone")
 

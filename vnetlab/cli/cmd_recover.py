@@ -17,7 +17,7 @@ def command() -> None:
     Example:
       vnetlab recover
     """
-    from vnetlab.local import recover
+    from vnetlab.recovery import recover
 
     if not recover(progress):
         progress("nothing was left behind")

@@ -23,7 +23,7 @@ def command(lab: str | None, drift: bool, as_json: bool) -> int:
     Example:
       vnetlab status
     """
-    from vnetlab.local import left_behind
+    from vnetlab.recovery import left_behind
     from vnetlab.report import json as report_json
     from vnetlab.status import drifts, running
 

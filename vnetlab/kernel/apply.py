@@ -139,9 +139,10 @@ class Visit:
     @do.register
     def _(self, step: CreateTap) -> None:
         self.flush()
-        tap.create_tap(step.link.name, step.link.owner, step.link.group)
-        index = self._index(step, step.link.name)
-        self._queue(step, messages.set_identity(step.link, index))
+        with tap.created(step.link.name, step.link.owner, step.link.group):
+            index = self._index(step, step.link.name)
+            self._queue(step, messages.set_identity(step.link, index))
+            self.flush()
         if step.link.master:
             self._queue(step, messages.set_master(index, self._index(step, step.link.master)))
 

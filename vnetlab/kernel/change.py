@@ -15,23 +15,26 @@ import select
 import socket
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab.claims import difference
 from vnetlab.errors import KernelError, VnetlabError
 from vnetlab.kernel import journal, transfer
 from vnetlab.kernel.apply import apply
 from vnetlab.kernel.journal import Before, Journal
+from vnetlab.kernel.lock import nobody_is_told
 from vnetlab.kernel.read import read
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.plan import Plan, RemoveNamespace, diff
 from vnetlab.plan.wording import in_words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import NoReturn
 
+    from vnetlab.claims import OnMachine
     from vnetlab.kernel.read import Node
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import State
@@ -60,6 +63,9 @@ class Change:
     nodes: tuple[Node, ...]
     description: bytes
     hosts: str
+    where: OnMachine | None = None
+    """Set where a host is this very machine; and how that was before."""
+    was: OnMachine | None = None
 
 
 def carry_out(spaces: Spaces, change: Change) -> None:
@@ -91,8 +97,7 @@ def _after_death(spaces: Spaces, change: Change) -> None:
     killed = "the process that changed the lab was killed"
     if recover(spaces):
         raise KernelError(f"{killed}; {RESTORED}")
-    found = read(spaces, change.nodes)
-    if diff(found, in_words_of(found, change.desired)).steps:
+    if _left(spaces, change.nodes, change.desired, change.where).steps:
         raise KernelError(f"{killed}; {UNCHANGED}")
 
 
@@ -105,7 +110,9 @@ def recover(spaces: Spaces, _: None = None) -> bool:
         found = Journal.unfinished(spaces.root)
         if found is None:
             return False
-        _restore(spaces, found.before())
+        before = found.before()
+        with _machine(spaces, before.where):
+            _restore(spaces, before)
         found.finish()
     except OSError as error:
         raise KernelError(f"undoing an unfinished change: {error.strerror}") from error
@@ -117,7 +124,8 @@ def _work(spaces: Spaces, change: Change, asker: socket.socket) -> NoReturn:
     failure: BaseException | None = None
     try:
         _let_go_of_sockets_but(asker.fileno())
-        _change(spaces, change, asker)
+        with _machine(spaces, change.where):
+            _change(spaces, change, asker)
     except BaseException as error:
         failure = error if isinstance(error, VnetlabError) else _told(error)
     with suppress(OSError):  # nobody is there to be told
@@ -140,7 +148,8 @@ def _let_go_of_sockets_but(kept: int) -> None:
 
 def _change(spaces: Spaces, change: Change, asker: socket.socket) -> None:
     hosts = journal.read(spaces.root, journal.HOSTS).decode()
-    before = Before(change.before, change.nodes, journal.description(spaces.root), hosts)
+    described = journal.description(spaces.root)
+    before = Before(change.before, change.nodes, described, hosts, change.was)
     record = _record(spaces.root, before)
     try:
         _forward(spaces, change, lambda: _ask(asker))
@@ -172,28 +181,70 @@ def _forward(spaces: Spaces, change: Change, check: Callable[[], None]) -> None:
     # A namespace that is removed takes its processes along, which nobody can bring back: that comes last.
     removals = tuple(step for step in change.plan.steps if isinstance(step, RemoveNamespace))
     others = tuple(step for step in change.plan.steps if not isinstance(step, RemoveNamespace))
-    apply(spaces, Plan(others), check)
+    _take(spaces, Plan(others), change.desired, change.where, check)
     wait_ready(spaces, change.desired)
     spaces.write_hosts(change.hosts)
     check()
     apply(spaces, Plan(removals), check)
-    _compare(spaces, change.nodes, change.desired)
+    _compare(spaces, change.nodes, change.desired, change.where)
     journal.describe(spaces.root, change.description)
 
 
 def _restore(spaces: Spaces, before: Before) -> None:
     """Make the lab what it was."""
-    present = read(spaces, before.nodes)
-    apply(spaces, diff(present, before.state))
+    plan = _left(spaces, before.nodes, before.state, before.where)
+    _take(spaces, plan, before.state, before.where)
     spaces.write_hosts(before.hosts)
     journal.describe(spaces.root, before.description)
-    _compare(spaces, before.nodes, before.state)
+    _compare(spaces, before.nodes, before.state, before.where)
 
 
-def _compare(spaces: Spaces, nodes: tuple[Node, ...], wanted: State) -> None:
+@contextmanager
+def _machine(spaces: Spaces, where: OnMachine | None) -> Iterator[None]:
+    """Have this very machine to oneself, if a host is that."""
+    if where is None:
+        yield
+        return
+    from vnetlab.kernel.local import claimed
+    from vnetlab.kernel.local.journal import alone
+
+    with alone(nobody_is_told):
+        with spaces.inside(where.host):
+            claimed.tidy(where.lab)
+        yield
+
+
+def _take(
+    spaces: Spaces,
+    plan: Plan,
+    desired: State,
+    where: OnMachine | None,
+    check: Callable[[], None] | None = None,
+) -> None:
+    if where is None:
+        apply(spaces, plan, check)
+        return
+    from vnetlab.kernel.local import steps
+
+    steps.take(spaces, where, plan, desired, check)
+
+
+def _left(spaces: Spaces, nodes: tuple[Node, ...], wanted: State, where: OnMachine | None) -> Plan:
+    """Return the steps from the State that is there to another one."""
+    found = read(spaces, nodes)
+    if where is None:
+        return diff(found, in_words_of(found, wanted))
+    from vnetlab.kernel.local.claimed import claims_of
+
+    with spaces.inside(where.host):
+        claims = claims_of(where.lab)
+    return difference(found, wanted, where, claims).plan
+
+
+def _compare(spaces: Spaces, nodes: tuple[Node, ...], wanted: State, where: OnMachine | None) -> None:
     """Return when the State is what is wanted; raises KernelError that says what differs."""
     deadline = time.monotonic() + _PATIENCE
-    while steps := diff(found := read(spaces, nodes), in_words_of(found, wanted)).steps:
+    while steps := _left(spaces, nodes, wanted, where).steps:
         if time.monotonic() > deadline:
             raise KernelError("left to do: " + "; ".join(step.describe() for step in steps))
         time.sleep(_PAUSE)

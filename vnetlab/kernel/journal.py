@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from vnetlab.kernel import control, writes
 
 if TYPE_CHECKING:
+    from vnetlab.claims import OnMachine
     from vnetlab.kernel.read import Node
     from vnetlab.state import State
 
@@ -40,6 +41,8 @@ class Before:
     description: bytes
     """Empty where the holder's own is the valid one."""
     hosts: str
+    where: OnMachine | None = None
+    """Set where a host is this very machine."""
 
 
 class Journal:

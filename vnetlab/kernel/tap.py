@@ -7,9 +7,14 @@ import grp
 import os
 import pwd
 import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import writes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
@@ -36,10 +41,12 @@ def attach(name: str) -> int:
     return descriptor
 
 
-def create_tap(name: str, owner: str = "", group: str = "") -> None:
-    """Make a tap that stays when nobody has it open, as long as its namespace. Raises KernelError.
+@contextmanager
+def created(name: str, owner: str = "", group: str = "") -> Iterator[None]:
+    """Make a tap that stays when nobody has it open, as long as its namespace, once the block is over.
 
-    User and group, by name or number, may attach to it without being root; without either nobody may.
+    The block gives it what it is known by: until then it goes with this process. User and group, by name or
+    number, may attach to it without being root; without either nobody may. Raises KernelError.
     """
     user, members = user_number(owner), group_number(group)
     try:
@@ -50,6 +57,7 @@ def create_tap(name: str, owner: str = "", group: str = "") -> None:
                 fcntl.ioctl(descriptor, _TUNSETOWNER, user)
             if members is not None:
                 fcntl.ioctl(descriptor, _TUNSETGROUP, members)
+            yield
             fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
             writes.done(f"tap {name}")
         finally:

@@ -24,7 +24,7 @@ from vnetlab.plan.device_steps import (
     RemoveRoute,
     UnnameLink,
 )
-from vnetlab.plan.local import build_on_machine
+from vnetlab.plan.local import Moves, build_on_machine, change_on_machine
 from vnetlab.plan.order import build, diff
 from vnetlab.plan.port_steps import (
     AttachPort,
@@ -41,7 +41,9 @@ from vnetlab.plan.steps import (
     EndFlows,
     LoadTable,
     MoveNic,
+    MoveNicBack,
     Plan,
+    ReleaseSettings,
     RemoveNamespace,
     SetSysctls,
     Step,
@@ -71,8 +73,11 @@ __all__ = [
     "LinkUp",
     "LoadTable",
     "MoveNic",
+    "MoveNicBack",
+    "Moves",
     "NameLink",
     "Plan",
+    "ReleaseSettings",
     "RemoveAddress",
     "RemoveNamespace",
     "RemoveNeighbour",
@@ -84,5 +89,6 @@ __all__ = [
     "UnnameLink",
     "build",
     "build_on_machine",
+    "change_on_machine",
     "diff",
 ]

@@ -74,9 +74,13 @@ class Concern:
     rules: tuple[_Changed, ...]
     ways: tuple[tuple[IPNetwork, str], ...]
     """Prefixes and the device towards each, the longest first."""
+    of_ways_alone: bool = False
+    """No flow is concerned that has no address in one of the prefixes."""
 
     def covers(self, flow: Flow) -> bool:
         """Tell whether a rule that changes could fit a packet of the flow."""
+        if self.of_ways_alone and not any(map(self._towards, (flow.source, flow.destination, flow.end))):
+            return False
         near, far = self._towards(flow.source), self._towards(flow.end)
         there = _Packet(
             flow.protocol,

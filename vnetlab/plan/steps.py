@@ -122,6 +122,31 @@ class MoveNic(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveNicBack(Step):
+    """Have a NIC of this very machine a port no more, and give it back what its bridge carries."""
+
+    nic: str
+    bridge: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"move addresses and routes of {self.bridge} back onto {self.nic}, which is its port no more"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSettings(Step):
+    """Give settings of this very machine the values of before labs again, if no other lab needs them."""
+
+    keys: tuple[str, ...]
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"give back {', '.join(self.keys)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Steps in the order in which they are to be done."""
 

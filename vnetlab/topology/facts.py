@@ -5,7 +5,7 @@ They are read once, before a lab changes anything, and go with the lab: its file
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -34,6 +34,11 @@ class RouteFacts:
     prefix: str
     device: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What routes are sorted by."""
+        return self.prefix, self.device
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -50,6 +55,22 @@ class Facts:
     def nic(self, name: str) -> NicFacts | None:
         """Return what is known of a device."""
         return next((nic for nic in self.nics if nic.name == name), None)
+
+    def as_now(self, now: Facts, moved: frozenset[str], own: frozenset[str]) -> Facts:
+        """Return later facts, with what these say of NICs that a lab has moved since; their routes too.
+
+        ``own`` are the devices of that lab.
+        """
+        nics = {nic.name: nic for nic in now.nics} | {nic.name: nic for nic in self.nics if nic.name in moved}
+        others = (r for r in now.routes if r.device not in moved and r.device not in own)
+        routes = sorted({*others, *(r for r in self.routes if r.device in moved)}, key=lambda r: r.key)
+        advertised = {*now.advertised_to, *moved.intersection(self.advertised_to)}
+        return replace(
+            now,
+            nics=tuple(nics[name] for name in sorted(nics)),
+            routes=tuple(routes),
+            advertised_to=tuple(sorted(advertised)),
+        )
 
 
 def encoded(facts: Facts) -> dict[str, object]:

@@ -16,9 +16,10 @@ from vnetlab.names import ON_MACHINE
 from vnetlab.topology.facts import Facts, NicFacts, RouteFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vnetlab.kernel.read_messages import Found
+    from vnetlab.topology.model import IPNetwork
 
 _LOOPBACK = "lo"
 
@@ -38,30 +39,30 @@ def read_facts() -> Facts:
         ]
     before = values_before_labs()
     own = [link for link in links if link.name != _LOOPBACK and not link.name.startswith(ON_MACHINE)]
+    by_name = sorted(own, key=lambda link: link.name)
     found: dict[str, list[str]] = {link.name: [] for link in own}
     for address in addresses:
         if address.device in found and not address.address.is_link_local:
             found[address.device].append(str(address.address))
     return Facts(
-        tuple(_nic(link, names, tuple(found[link.name]), before) for link in own if link.mac),
+        tuple(_nic(link, names, tuple(found[link.name]), before) for link in by_name if link.mac),
         tuple(link.name for link in own),
-        tuple(
-            RouteFacts(str(prefix), device)
-            for prefix, device in filter(None, routes)
-            if not (prefix.is_link_local or prefix.is_multicast) and device != _LOOPBACK
-        ),
+        tuple(sorted({*_routes(routes)}, key=lambda route: route.key)),
         _value("net/ipv6/conf/all/forwarding", before) == "1",
-        tuple(link.name for link in own if _value(f"net/ipv6/conf/{link.name}/accept_ra", before) == "1"),
+        tuple(n for n in sorted(found) if _value(f"net/ipv6/conf/{n}/accept_ra", before) == "1"),
     )
 
 
-def values_before_labs() -> dict[str, str]:
-    """Return what every setting that labs have changed was before the first of them."""
+def values_before_labs(but: Path | None = None) -> dict[str, str]:
+    """Return what every setting that labs have changed was before the first of them.
+
+    ``but`` is the journal of one that is not asked.
+    """
     found: dict[str, str] = {}
     for path in journal.journals():
         records = journal.records(path)
-        if not journal.is_over(records):
-            found |= {r.name: r.before for r in records if r.kind == "sysctl"}
+        if path != but and not journal.is_over(records):
+            found |= {r.name: r.before for r in journal.latest(records) if r.kind == "sysctl"}
     return found
 
 
@@ -73,6 +74,12 @@ def read_setting(key: str) -> str | None:
         return None
     except OSError as error:
         raise KernelError(f"sysctl {key}: {error.strerror}") from error
+
+
+def _routes(found: Iterable[tuple[IPNetwork, str] | None]) -> Iterator[RouteFacts]:
+    for prefix, device in filter(None, found):
+        if not (prefix.is_link_local or prefix.is_multicast) and device != _LOOPBACK:
+            yield RouteFacts(str(prefix), device)
 
 
 def _nic(

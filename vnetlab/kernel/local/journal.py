@@ -28,7 +28,7 @@ from vnetlab.errors import KernelError
 from vnetlab.kernel import control, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 FOLDER = Path("/run/vnetlab")
 ENDING = ".journal"
@@ -41,9 +41,9 @@ class Record:
     """One thing that is about to be made or changed."""
 
     kind: str
-    """``lab``, ``link``, ``table``, ``sysctl`` or ``nic``."""
+    """``lab``, ``link``, ``table``, ``sysctl``, ``nic``; ``back`` for what the machine has back already."""
     name: str
-    """Of the lab, the device, the table with its family, or the setting."""
+    """Of the lab, device, setting, or table with its family; of what is back its kind and name."""
     mark: str
     """How it is known again: MAC and altname of a device, value that a setting was given."""
     before: str = ""
@@ -134,6 +134,16 @@ def records(path: Path) -> tuple[Record, ...]:
         raise KernelError(f"journal {path}: {error.strerror}") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     return tuple(_record(path, number, line) for number, line in enumerate(lines, 1))
+
+
+def latest(found: Iterable[Record]) -> tuple[Record, ...]:
+    """Return what is still to be undone: of each thing the last record, and none of what went back since."""
+    last: dict[str, Record] = {}
+    for record in found:
+        last.pop(record.name if record.kind == "back" else f"{record.kind} {record.name}", None)
+        if record.kind != "back":
+            last[f"{record.kind} {record.name}"] = record
+    return tuple(last.values())
 
 
 def forget(path: Path) -> None:

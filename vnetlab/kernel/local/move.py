@@ -72,7 +72,7 @@ def put_under(bypass: Bypass, bridge: str) -> None:
     with Netlink() as netlink:
         known = devices.indices(netlink)
         near, far = known[nic], known[bridge]
-        strict = _loosened(bridge)
+        _loosen(bridge)
         what = f"move from {nic} to {bridge}"
         _copy(netlink, what, near, far)
         with bypass.open(carriage.addresses(netlink, near)):
@@ -81,7 +81,7 @@ def put_under(bypass: Bypass, bridge: str) -> None:
         _turn(netlink, what, near, far)
         _remove_addresses(netlink, what, near)
         _remove_routes(netlink, what, near)
-        write((strict,))
+        write((Sysctl(f"net/ipv4/conf/{bridge}/rp_filter", _strictness(nic)),))
 
 
 def take_back(bypass: Bypass, bridge: str) -> None:
@@ -92,7 +92,7 @@ def take_back(bypass: Bypass, bridge: str) -> None:
         if nic not in links or bridge not in links:
             return
         near, far = links[nic].index, links[bridge].index
-        _loosened(bridge)
+        _loosen(bridge)
         what = f"move from {bridge} back to {nic}"
         _copy(netlink, what, far, near)
         _turn(netlink, what, far, near)
@@ -101,6 +101,12 @@ def take_back(bypass: Bypass, bridge: str) -> None:
             with bypass.open(carriage.addresses(netlink, near)):
                 devices.send(netlink, f"take {nic} from {bridge}", (messages.set_master(near, 0),))
         _remove_addresses(netlink, what, far)
+
+
+def is_port(nic: str) -> bool:
+    """Tell whether a NIC is a port of anything; raises KernelError."""
+    with Netlink() as netlink:
+        return any(link.master for link in devices.links(netlink) if link.name == nic)
 
 
 def restore(nic: str, saved: Carried) -> None:
@@ -147,9 +153,10 @@ def _remove_addresses(netlink: Netlink, what: str, index: int) -> None:
     devices.send(netlink, what, (carriage.remove_address(a, index) for a in reversed(own)))
 
 
-def _loosened(bridge: str) -> Sysctl:
-    """Have a bridge take packets whose way back is by its port; return the setting as it was."""
-    key = f"net/ipv4/conf/{bridge}/rp_filter"
-    before = Sysctl(key, read_setting(key) or "0")
-    write((Sysctl(key, _LOOSE),))
-    return before
+def _loosen(bridge: str) -> None:
+    """Have a bridge take packets whose way back is by its port."""
+    write((Sysctl(f"net/ipv4/conf/{bridge}/rp_filter", _LOOSE),))
+
+
+def _strictness(nic: str) -> str:
+    return read_setting(f"net/ipv4/conf/{nic}/rp_filter") or "0"

@@ -11,14 +11,12 @@ from socket import if_nametoindex
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import messages, nftables, sysctl
-from vnetlab.kernel.local import devices, journal, move
-from vnetlab.kernel.local.build import FORWARDING, FORWARDING_ALL
+from vnetlab.kernel import messages, nftables
+from vnetlab.kernel.local import devices, journal, move, settings
 from vnetlab.kernel.local.bypass import Bypass
 from vnetlab.kernel.local.carriage import Carried
-from vnetlab.kernel.local.facts import read_setting
 from vnetlab.kernel.netlink import Netlink
-from vnetlab.state import NftTable, Sysctl
+from vnetlab.state import NftTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +39,7 @@ def undo(path: Path) -> tuple[str, ...]:
     if journal.is_over(found):
         journal.forget(path)
         return ("this machine was restarted since, which left nothing of it to undo",)
-    others = _claimed_by_others(path)
+    others = settings.claimed_by_others(path)
     told: list[str] = []
     failed: list[str] = []
     for step in _steps(found, others):
@@ -55,20 +53,10 @@ def undo(path: Path) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _claimed_by_others(path: Path) -> set[str]:
-    """Return the settings that other labs need: the last of them restores what was there before."""
-    found: set[str] = set()
-    for other in journal.journals():
-        said = journal.records(other)
-        if other != path and not journal.is_over(said):
-            found |= {record.name for record in said if record.kind == "sysctl"}
-    return found
-
-
 def _steps(found: tuple[Record, ...], others: set[str]) -> Iterator[Callable[[], Iterator[str]]]:
     """Yield what is to be done: NICs, devices, then what opened paths, and last what kept others closed."""
-    back = tuple(reversed(found))
-    for kind, way in (("nic", _nic), ("link", _link), ("sysctl", _setting), ("table", _table)):
+    back = tuple(reversed(journal.latest(found)))
+    for kind, way in (("nic", _nic), ("link", _link), ("sysctl", settings.put_back), ("table", _table)):
         for record in back:
             if record.kind == kind and not (kind == "sysctl" and record.name in others):
                 yield partial(way, found, record)
@@ -85,13 +73,15 @@ def _nic(found: tuple[Record, ...], record: Record) -> Iterator[str]:
     move.restore(record.name, Carried.decode(record.before))
 
 
-def _link(_: tuple[Record, ...], record: Record) -> Iterator[str]:
-    mac, altname = record.mark.split(" ", 1)
+def _link(found: tuple[Record, ...], record: Record) -> Iterator[str]:
+    # A device may have been made more than once, by other marks.
+    marks = [r.mark.split(" ", 1) for r in found if r.kind == "link" and r.name == record.name]
+    macs, altnames = {mac for mac, _ in marks}, {altname for _, altname in marks}
     with Netlink() as netlink:
         for link in devices.links(netlink):
             if link.name != record.name:
                 continue
-            if link.mac != mac and link.altname != altname:
+            if link.mac not in macs and link.altname not in altnames:
                 yield f"{record.name} is another device by now, and stays"
                 continue
             try:
@@ -109,22 +99,3 @@ def _table(_: tuple[Record, ...], record: Record) -> Iterator[str]:
         nftables.delete(NftTable(family, name, ()))
     return
     yield
-
-
-def _setting(found: tuple[Record, ...], record: Record) -> Iterator[str]:
-    now = read_setting(record.name)
-    if now is None or now == record.before:
-        return
-    if record.mark and now != record.mark:
-        yield f"{record.name} is {now} by now, which this lab did not write, and stays"
-        return
-    if FORWARDING.fullmatch(record.name) and _forwards_since(found):
-        yield f"{record.name} stays {now}: somebody else has this machine forward IPv4 since"
-        return
-    sysctl.write((Sysctl(record.name, record.before),))
-
-
-def _forwards_since(found: tuple[Record, ...]) -> bool:
-    """Tell whether the machine forwards on all devices, and did not before the lab: Docker has it so."""
-    before = {record.before for record in found if record.kind == "sysctl" and record.name == FORWARDING_ALL}
-    return before == {"0"} and read_setting(FORWARDING_ALL) == "1"
