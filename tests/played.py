@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PACKAGES = Path(__file__).parents[1]
 _MACHINE = "mount -t tmpfs none /run && echo ready && exec sleep infinity"
@@ -150,3 +151,29 @@ class Machine(Played):
             self.vnetlab("down", "--all")
         self.gateway.end()
         self.end()
+
+
+@contextmanager
+def streams(machine: Machine) -> Iterator[list[str]]:
+    """Ping both ways and in both families all the while; the list is what got lost."""
+    argv = [sys.executable, str(PACKAGES / "tests/pinging.py")]
+    ways: list[tuple[Played, str]] = [(machine, "198.51.100.1"), (machine, "2001:db8:2::1")]
+    ways += [(machine.gateway, "192.0.2.10"), (machine.gateway, "2001:db8:1::10")]
+    running = [
+        subprocess.Popen(
+            place.argv(*argv, to, "0", "0.001"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for place, to in ways
+    ]
+    for each in running:
+        assert each.stdout
+        assert each.stdout.readline() == "begun\n"
+    lost: list[str] = []
+    try:
+        yield lost
+    finally:
+        said = [each.communicate()[0] for each in running]
+    for each, text in zip(running, said, strict=True):
+        assert int(text.split()[2]) > 100, "a stream of some length"
+        if each.returncode:
+            lost.append(text)

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from played import PACKAGES, Machine
+from played import PACKAGES, Machine, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,32 +154,6 @@ def forwarded(machine: Machine) -> int:
         assert not machine.gateway.reaches(address)
     counted = re.findall(r"counter packets (\d+)", machine("nft", "list", "table", "netdev", "counted"))
     return sum(map(int, counted))
-
-
-@contextmanager
-def streams(machine: Machine) -> Iterator[list[str]]:
-    """Ping both ways and in both families all the while; the list is what got lost."""
-    argv = [sys.executable, str(PACKAGES / "tests/pinging.py")]
-    ways = [(machine, "198.51.100.1"), (machine, "2001:db8:2::1")]
-    ways += [(machine.gateway, "192.0.2.10"), (machine.gateway, "2001:db8:1::10")]  # type: ignore[list-item]
-    running = [
-        subprocess.Popen(
-            place.argv(*argv, to, "0", "0.001"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for place, to in ways
-    ]
-    for each in running:
-        assert each.stdout
-        assert each.stdout.readline() == "begun\n"
-    lost: list[str] = []
-    try:
-        yield lost
-    finally:
-        said = [each.communicate()[0] for each in running]
-    for each, text in zip(running, said, strict=True):
-        assert int(text.split()[2]) > 100, "a stream of some length"
-        if each.returncode:
-            lost.append(text)
 
 
 def test_a_nic_becomes_a_port_and_back_without_a_packet_lost(machine: Machine, tmp_path: Path) -> None:

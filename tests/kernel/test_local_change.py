@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from played import PACKAGES, Machine
+from played import PACKAGES, Machine, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,6 +104,19 @@ def test_every_change_takes_effect_and_nothing_is_left(machine: Machine, tmp_pat
     assert told_apart(machine.state(), isolated) == set()
     done(machine.vnetlab("down"))
     assert machine.state() == before
+
+
+def test_a_nic_comes_and_goes_in_a_lab_that_is_up_without_a_packet_lost(
+    machine: Machine, tmp_path: Path
+) -> None:
+    without, bridged = written(tmp_path, "one", HOME), written(tmp_path, "two", HOME, OFFICE)
+    done(machine.vnetlab("up", without))
+    for file in (bridged, without):
+        with streams(machine) as lost:
+            done(machine.vnetlab("up", file))
+        assert lost == []
+        assert machine.reaches("198.51.100.1", "web")
+    done(machine.vnetlab("down"))
 
 
 def told_apart(one: tuple[str, ...], other: tuple[str, ...]) -> set[str]:
