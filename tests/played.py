@@ -53,9 +53,8 @@ class Played:
         return done.stdout.strip()
 
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.argv(*command), capture_output=True, text=True, check=False, timeout=120, **options
-        )
+        limited = {"timeout": 120} | options
+        return subprocess.run(self.argv(*command), capture_output=True, text=True, check=False, **limited)
 
     def all(self, commands: str) -> None:
         """Run each line as a command."""

@@ -163,6 +163,7 @@ def test_a_fault_at_any_call_restores_what_was_there(
         found = machine.run(
             "env", f"PYTHONPATH={PACKAGES}:{PACKAGES / 'tests'}", sys.executable,
             str(PACKAGES / "tests/local_faults.py"), "change", before, after, STRIDE,
+            timeout=3600,
         )  # fmt: skip
         assert not found.returncode, found.stderr
         record_property(f"kernel calls: change of a lab on this machine to {Path(after).stem}", found.stdout)
