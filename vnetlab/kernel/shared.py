@@ -1,6 +1,6 @@
-"""One question about many things, shared between two processes: the kernel answers both at once.
+"""One thing to ask of, or to do to, many: shared between two processes, for the kernel serves both at once.
 
-Two processes and not two threads, since answers are decoded in Python.
+Two processes and not two threads, since what is said to the kernel is made and read in Python.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ WORTHWHILE = 200
 def answers(function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
     """Return what the function says of each item, in their order.
 
-    Of many items a forked process asks about every second one; so the function has no effect but its answer,
-    which goes by pickle. Raises what it raises, and KernelError where that process ended without a word.
+    Of many items a forked process asks about every second one: what the function does to this process is lost
+    there, and its answer goes by pickle. Raises what it raises, and KernelError where that process ended
+    without a word.
     """
     if len(items) < WORTHWHILE or len(os.sched_getaffinity(0)) < 2:
         return [function(item) for item in items]
@@ -45,6 +46,14 @@ def answers(function: Callable[[Item], Answer], items: Sequence[Item]) -> list[A
             os.kill(process, signal.SIGKILL)  # it has said all by now, or nobody wants to hear it
             os.waitpid(process, 0)
     return found  # type: ignore[return-value]
+
+
+def each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
+    """Do something to each item, every second one of many in a forked process; raises as answers() does.
+
+    After an error some of the later ones are done and some are not.
+    """
+    answers(function, items)
 
 
 def _started(function: Callable[[Item], Answer], items: Sequence[Item], connection: socket.socket) -> int:
@@ -71,7 +80,7 @@ def _received(connection: socket.socket) -> list[Answer]:
     try:
         succeeded, said = pickle.loads(receive(connection))  # noqa: S301 - from our own child
     except (EOFError, OSError) as error:
-        raise KernelError("a process that reads the lab ended without a word") from error
+        raise KernelError("a process that had half of the work ended without a word") from error
     if not succeeded:
         raise unpack_error(said)
     answered: list[Answer] = said
