@@ -125,6 +125,7 @@ class Spaces:
         finally:
             linux.setns(before, linux.CLONE_NEWNET)
             os.close(before)
+            self.settings.leave()
 
     def write_hosts(self, text: str) -> None:
         """Show this text as /etc/hosts to everything that runs in the lab. Raises KernelError.

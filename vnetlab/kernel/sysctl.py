@@ -31,6 +31,7 @@ OPTIONAL = (
 )
 
 
+_SCOPES = ("/conf/all", "/conf/default")
 _PAGE = 4096
 VISITS = 50
 """How many visits share a procfs: a new one costs the time of a few hundred settings."""
@@ -42,6 +43,8 @@ class Settings:
     def __init__(self) -> None:
         self._root = -1
         self._visits = 0
+        self._folders: dict[str, int] = {}
+        """Of the namespace: most settings are of few folders, and half of an open is the way there."""
 
     def __del__(self) -> None:
         self._close()
@@ -49,6 +52,7 @@ class Settings:
     def visit(self) -> None:
         """Say that the thread is in a namespace anew."""
         self._visits += 1
+        self.leave()
 
     def write(self, sysctls: tuple[Sysctl, ...]) -> None:
         """Write settings in their order; raises KernelError naming the key that the kernel refused."""
@@ -90,9 +94,20 @@ class Settings:
         if self._root < 0 or self._visits > VISITS:
             self._close()
             self._root, self._visits = _procfs(), 1
-        return os.open(f"sys/{key}", how | os.O_CLOEXEC, dir_fd=self._root)
+        folder, _, name = key.rpartition("/")
+        if not folder.endswith(_SCOPES):
+            return os.open(f"sys/{key}", how | os.O_CLOEXEC, dir_fd=self._root)
+        if folder not in self._folders:
+            self._folders[folder] = os.open(f"sys/{folder}", os.O_PATH | os.O_CLOEXEC, dir_fd=self._root)
+        return os.open(name, how | os.O_CLOEXEC, dir_fd=self._folders[folder])
+
+    def leave(self) -> None:
+        """Say that the thread is elsewhere."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
 
     def _close(self) -> None:
+        self.leave()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1

@@ -86,10 +86,13 @@ def _changed(
 
 def spread_to(new: Iterable[str], after: Namespace, written: Iterable[Sysctl]) -> Iterator[Sysctl]:
     """Yield what new devices need again when these were written while they were there."""
+    spreading = [sysctl for sysctl in written if sysctl.key in _SPREADING]
+    if not spreading:
+        return
     desired = _in_order(after.sysctls, frozenset(link.name for link in after.links))
     defaults = _Defaults(desired)
-    for sysctl in written:
-        for device in new if sysctl.key in _SPREADING else ():
+    for sysctl in spreading:
+        for device in new:
             key = sysctl.key.replace("/all/", f"/{device}/")
             value = desired.get(key, defaults.of(key))
             if value is not None:
