@@ -15,9 +15,9 @@ import taps
 from machine import MARK, left_behind, marked, state_of_machine
 
 FIVE_MODES = Path(__file__).parents[2] / "topologies" / "five-modes.yaml"
-MOMENTS: tuple[float, ...] = (0.05, 0.2, 0.4, 0.6, 0.9, 1.3)  # of the two seconds that a test takes
+MOMENTS: tuple[float, ...] = (0.2, 0.5, 0.9)  # of the second that a test takes, or two on a busy machine
 if os.geteuid():  # the kernel that ends a lab is the same for all
-    MOMENTS = MOMENTS[2::3]
+    MOMENTS = MOMENTS[1:2]
 SEEN = 0.0
 """As soon as the victim is there, which on a busy machine may be later than all of the moments."""
 VICTIMS = {"command line": "vnetlab test", "holder": "holder_main", "agents": "launcher_main"}
