@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.state import State
 
-pytestmark = [pytest.mark.kernel, pytest.mark.ordinary]
+pytestmark = pytest.mark.kernel
 
 MACHINES = shared.WORTHWHILE
 VMS = "\n".join(f"      vm{n}: {('vault', 'home')[n % 2]}" for n in range(MACHINES))

@@ -120,24 +120,30 @@ def holder_of(lab: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "command",
+    "commands",
     [
-        "nft delete table inet vnetlab",
-        "nft insert rule inet vnetlab forward accept",
-        "ip address add 10.40.0.99/24 dev eth0",
-        "ip route add 203.0.113.0/24 via 192.0.2.1",
-        "sysctl -qw net.ipv4.conf.all.forwarding=1",
-        "ip link set $(ip -br link | grep -o '^vp[0-9a-f]*' | head -1) nomaster",
+        (
+            "nft delete table inet vnetlab",
+            "ip route add 203.0.113.0/24 via 192.0.2.1",
+            "ip link set $(ip -br link | grep -o '^vp[0-9a-f]*' | head -1) nomaster",
+        ),
+        (
+            "nft insert rule inet vnetlab forward accept",
+            "ip address add 10.40.0.99/24 dev eth0",
+            "sysctl -qw net.ipv4.conf.all.forwarding=1",
+        ),
     ],
+    ids=["rules, route, port", "rule, address, setting"],
 )
-def test_drift_is_shown_and_mended(lab: str, small: Path, command: str) -> None:
+def test_drift_is_shown_and_mended(lab: str, small: Path, commands: tuple[str, ...]) -> None:
     assert vnetlab("status", lab, "--drift").returncode == 0
-    done = vnetlab("exec", "--lab", lab, "hv1", "--", "sh", "-c", command)
+    done = vnetlab("exec", "--lab", lab, "hv1", "--", "sh", "-ec", "\n".join(commands))
     assert done.returncode == 0, done.stderr
     shown = vnetlab("status", lab, "--drift", "--json")
     assert shown.returncode == 1, shown.stderr
     (found,) = json.loads(shown.stdout)["labs"]
     assert {change["node"] for change in found["drift"]["changes"]} == {"hv1"}
+    assert len(found["drift"]["changes"]) >= len(commands)
     assert vnetlab("up", str(small), "--name", lab).returncode == 0
     assert vnetlab("status", lab, "--drift").returncode == 0
 

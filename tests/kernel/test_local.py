@@ -214,7 +214,7 @@ def test_a_bridge_that_somebody_removed_is_no_loss(machine: Machine, tmp_path: P
 
 
 FAULTS = str(PACKAGES / "tests/local_faults.py")
-STRIDE = int(os.environ.get("VNETLAB_STRIDE", "8"))
+STRIDE = int(os.environ.get("VNETLAB_STRIDE", "13"))
 """Each of so many steps is tried; every one takes minutes, and was."""
 
 

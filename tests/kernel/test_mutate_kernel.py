@@ -25,7 +25,6 @@ from vnetlab.topology.model import Topology
 pytestmark = pytest.mark.kernel
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-WHOLE = ("bridge.yaml",)
 ELSEWHERE = ("isolated.yaml",)
 """The page about mutation breaks it whole, so its commands do in every run."""
 LARGE = "campus.yaml"
@@ -48,25 +47,17 @@ SURVIVED = {
     "dual-stack.yaml": ('accept -> drop "bench: between its subnets', "10.30.0.67/24 of eth0: /25"),
 }
 """What no packet noticed at some time."""
-LEFT_OUT = (*WHOLE, *ELSEWHERE, LARGE, *SURVIVED)
+LEFT_OUT = (*ELSEWHERE, LARGE, *SURVIVED)
 SAMPLED = tuple(path.name for path in sorted(TOPOLOGIES.iterdir()) if path.name not in LEFT_OUT)
 SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 COMMAND = [sys.executable, "-m", "vnetlab", "mutate"]
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_every_fault_of_a_small_lab_is_noticed(name: str) -> None:
-    score = mutate(Topology.load(TOPOLOGIES / name), benches=3)
-    assert [result.fault.id for result in score.survivors] == []
-    assert score.total.killed > 50
-    assert all(result.noticed_by for result in score.results if result.fate is Fate.KILLED)
-
-
 @pytest.mark.parametrize("name", SAMPLED)
 def test_a_sample_of_every_other_one_is_noticed(name: str) -> None:
-    score = mutate(Topology.load(TOPOLOGIES / name), seed=SEED, sample=4, benches=2)
+    score = mutate(Topology.load(TOPOLOGIES / name), seed=SEED, sample=3, benches=2)
     assert [result.fault.id for result in score.survivors] == []
-    assert score.total.faults == 4
+    assert score.total.faults == 3
 
 
 @pytest.mark.parametrize("name", SURVIVED)
@@ -75,7 +66,7 @@ def test_what_survived_once_is_noticed_and_a_sample_too(name: str) -> None:
     with Bench(topology) as bench:
         every = faults_of(bench.state, SEED)
         once = [fault for fault in every if any(text in fault.id for text in SURVIVED[name])]
-        sample = random.Random(SEED).sample([fault for fault in every if fault not in once], 4)
+        sample = random.Random(SEED).sample([fault for fault in every if fault not in once], 3)
         score = judged(topology, bench, [*once, *sample])
     assert len(once) == len(SURVIVED[name])
     assert [result.fault.id for result in score.survivors] == []

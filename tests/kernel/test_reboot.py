@@ -98,8 +98,11 @@ def test_the_lab_had_changed_what_a_restart_takes_back(restarted: Restarted) -> 
     assert restarted.recorded[0]["name"] == "b.ridged"
 
 
-@pytest.mark.parametrize("numbered", ["same number", "another number"])
-@pytest.mark.parametrize("command", [("recover",), ("down", "b.ridged")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("command", "numbered"),
+    [(("recover",), "same number"), (("down", "b.ridged"), "another number")],
+    ids=["recover", "down"],
+)
 def test_nothing_of_the_new_uptime_is_touched(
     restarted: Restarted, command: tuple[str, ...], numbered: str
 ) -> None:

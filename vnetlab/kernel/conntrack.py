@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import writes
@@ -20,7 +20,6 @@ from vnetlab.plan.flows import Flow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vnetlab.plan.flows import Concern
     from vnetlab.topology.model import IPAddress
 
 _NETFILTER = 12
@@ -39,14 +38,26 @@ _GONE = 2  # ENOENT: it ended by itself
 _ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT)
 
 
-def end_flows(concern: Concern) -> int:
-    """Forget every flow that a change concerns; returns how many. Raises KernelError."""
+class Covering(Protocol):
+    """Tells some flows from others."""
+
+    def covers(self, flow: Flow) -> bool:
+        """Tell whether a flow is one of them."""
+
+
+def end_flows(concern: Covering, *, if_it_can: bool = False) -> int:
+    """Forget every flow that is covered; returns how many.
+
+    Raises KernelError; with ``if_it_can`` not where the kernel lists none (without nf_conntrack_netlink).
+    """
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as sock:
             found = [entry for flow, entry in _entries(sock) if concern.covers(flow)]
             for number, entry in enumerate(found, start=2):
                 _delete(sock, entry, number)
     except OSError as error:
+        if if_it_can and error.errno in _ABSENT:
+            return 0
         raise KernelError(f"conntrack: {error.strerror}") from error
     return len(found)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab.kernel import conntrack
 from vnetlab.kernel.usage import Usage, measure
+from vnetlab.probe.columns import Shots
+from vnetlab.probe.earlier import SentBefore
 from vnetlab.probe.wire import fly
 
 if TYPE_CHECKING:
@@ -32,7 +35,14 @@ class Flown:
 
 
 def fly_counted(spaces: Spaces, order: Order) -> Flown:
-    """Fly, and read the counters before and after. Raises KernelError for counters that cannot be read."""
+    """Fly, and read the counters before and after. Raises KernelError for counters that cannot be read.
+
+    What kernels with rules remember of the same flows is forgotten first.
+    """
+    earlier = SentBefore(Shots.of(order.flight.shots))
+    for name in order.ruled:
+        with spaces.inside(name):
+            conntrack.end_flows(earlier, if_it_can=True)
     before = measure(spaces, order.ruled)
     log = fly(spaces, order.flight)
     return Flown(log, before, measure(spaces, order.ruled))
