@@ -48,7 +48,7 @@ def _one_in(random: Random, number: int) -> bool:
 
 def _rather_few(random: Random, fewest: int, most: int) -> int:
     """Many small labs show more than few large ones: guarantees grow with the square of their sizes."""
-    return min(random.randint(fewest, most) for _ in range(3))
+    return min(random.randint(fewest, most) for _ in range(4))
 
 
 def _families(random: Random) -> tuple[bool, bool]:

@@ -82,10 +82,8 @@ def test_every_change_takes_effect_and_nothing_is_left(machine: Machine, tmp_pat
     isolated = machine.state()
     for name, parts, open_from, closed_from in (
         ("two", (VAULT, BENCH, HOME), ["web"], ["tool", "safe2"]),
-        ("three", (OFFICE, BENCH, HOME), ["web", "desk"], ["tool"]),
-        ("four", (OFFICE, BENCH, ISOLATED_HOME), ["desk"], ["tool", "web"]),
-        ("five", (DMZ, BENCH), [], ["tool"]),
-        ("six", (OFFICE, BENCH, DMZ, VAULT), ["desk"], ["tool", "safe2"]),
+        ("three", (OFFICE, BENCH, ISOLATED_HOME), ["desk"], ["tool", "web"]),
+        ("four", (DMZ, BENCH), [], ["tool"]),
     ):
         file = written(tmp_path, name, *parts)
         assert "is changed" in done(machine.vnetlab("up", file)), name

@@ -25,8 +25,6 @@ from vnetlab.topology.model import Topology
 pytestmark = pytest.mark.kernel
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-ELSEWHERE = ("isolated.yaml",)
-"""The page about mutation breaks it whole, so its commands do in every run."""
 LARGE = "campus.yaml"
 """Its battery takes a minute to follow: of it only faults are tried that some promise notices."""
 SURVIVED = {
@@ -47,8 +45,8 @@ SURVIVED = {
     "dual-stack.yaml": ('accept -> drop "bench: between its subnets', "10.30.0.67/24 of eth0: /25"),
 }
 """What no packet noticed at some time."""
-LEFT_OUT = (*ELSEWHERE, LARGE, *SURVIVED)
-SAMPLED = tuple(path.name for path in sorted(TOPOLOGIES.iterdir()) if path.name not in LEFT_OUT)
+SAMPLED = ("five-modes.yaml",)
+"""Of the others each was broken whole once; what came of it is in the page about mutation."""
 SEED = int(os.environ.get("VNETLAB_SEED", "20261124"))
 COMMAND = [sys.executable, "-m", "vnetlab", "mutate"]
 
