@@ -64,8 +64,6 @@ class Difference:
     desired: State
     """In the words of ``present``."""
     plan: Plan
-    before: State
-    """What is there without the settings that are still the machine's own."""
 
 
 def difference(read: State, desired: State, where: OnMachine, claims: Claims) -> Difference:
@@ -73,16 +71,18 @@ def difference(read: State, desired: State, where: OnMachine, claims: Claims) ->
     wanted = desired.namespace(where.host)
     machine = read.namespace(where.host)
     keys = claims.settings | {sysctl.key for sysctl in wanted.sysctls}
-    present = _with(read, of_lab(machine, claims, keys))
+    # A setting that has its value from elsewhere is to be claimed all the same: others may end before.
+    present = _with(read, of_lab(machine, claims, claims.settings))
+    known_words = _with(read, of_lab(machine, claims, keys))
     known = {sysctl.key for sysctl in machine.sysctls}
     there = {link.name for link in machine.links}
     # What is not read back is not compared, but for what devices get that are still to be made.
     compared = tuple(s for s in wanted.sysctls if s.key in known or device_of(s.key) not in there)
-    desired = in_words_of(present, _with(desired, replace(wanted, sysctls=compared)))
+    desired = in_words_of(known_words, _with(desired, replace(wanted, sysctls=compared)))
     released = tuple(sorted(claims.written - {sysctl.key for sysctl in wanted.sysctls}))
     moves = Moves(where.host, claims.nics, _moved(machine, claims), where.moves)
     plan = change_on_machine(present, desired, moves, released)
-    return Difference(present, desired, plan, _with(read, of_lab(machine, claims, claims.settings)))
+    return Difference(present, desired, plan)
 
 
 def of_lab(machine: Namespace, claims: Claims, settings: frozenset[str] | set[str]) -> Namespace:

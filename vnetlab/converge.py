@@ -39,8 +39,6 @@ class Comparison:
     plan: Plan
     beyond: tuple[str, ...]
     """What is there and no change takes away, since a State has no word for it: `NODE: WHAT`."""
-    before: State
-    """What is to be restored if the change fails."""
 
     @property
     def same(self) -> bool:
@@ -108,7 +106,7 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
             hosts = hosts_file(topology)
             where, before = place(topology, holder.name), _place_before(was, holder.name)
             change = Change(
-                found.before, found.desired, found.plan, nodes, about.encode(), hosts, where, before
+                found.present, found.desired, found.plan, nodes, about.encode(), hosts, where, before
             )
             agent.call(carry_out, change)
     except BaseException:
@@ -157,10 +155,10 @@ def _compare(
         from vnetlab.kernel.local.claimed import claims_of
 
         found = difference(present, desired, where, claims_of(lab))
-        return Comparison(found.present, found.desired, found.plan, (), found.before)
+        return Comparison(found.present, found.desired, found.plan, ())
     wanted = in_words_of(present, desired)
     beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
-    return Comparison(present, wanted, diff(present, wanted), beyond, present)
+    return Comparison(present, wanted, diff(present, wanted), beyond)
 
 
 def _nodes(before: Description, topology: Topology) -> tuple[Node, ...]:

@@ -102,6 +102,25 @@ def test_every_change_takes_effect_and_nothing_is_left(machine: Machine, tmp_pat
     assert machine.state() == before
 
 
+def test_a_setting_that_another_lab_had_written_stays_when_that_ends(
+    machine: Machine, tmp_path: Path
+) -> None:
+    before = machine.state()
+    other = tmp_path / "other.yaml"
+    text = HEAD.format(networks="      shop: {mode: nat, subnets: [10.49.0.0/24]}", vms="      till: shop")
+    other.write_text(text.replace("name: moving", "name: other"))
+    done(machine.vnetlab("up", str(other)))
+    done(machine.vnetlab("up", written(tmp_path, "one", VAULT)))
+    done(machine.vnetlab("up", written(tmp_path, "two", HOME)))
+    done(machine.vnetlab("down", "other"))
+    assert machine.reaches("198.51.100.1", "web")
+    assert machine.reaches("2001:db8:2::1", "web")
+    done(machine.vnetlab("up", written(tmp_path, "one", VAULT)))
+    assert machine("sysctl", "-n", "net.ipv4.conf.eth0.forwarding") == "0"
+    done(machine.vnetlab("down"))
+    assert machine.state() == before
+
+
 def test_a_nic_comes_and_goes_in_a_lab_that_is_up_without_a_packet_lost(
     machine: Machine, tmp_path: Path
 ) -> None:

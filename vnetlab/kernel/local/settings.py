@@ -34,7 +34,8 @@ def records(written: Sysctl, before: Mapping[str, str], known: Mapping[str, Reco
     has no such setting.
     """
     now = read_setting(written.key)
-    value = before.get(written.key, now)
+    by_the_way = written.key in known and not known[written.key].mark
+    value = known[written.key].before if by_the_way else before.get(written.key, now)
     if value is None:
         raise KernelError(f"sysctl {written.key}: the kernel has no such setting")
     if written.key in known and now == known[written.key].mark:
