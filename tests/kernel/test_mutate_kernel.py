@@ -102,6 +102,6 @@ def test_ctrl_c_leaves_nothing(session_mark: str) -> None:
     command = [*COMMAND, str(TOPOLOGIES / "isolated.yaml")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 128 + signal.SIGINT
+    process.send_signal(signal.SIGINT)  # while faults are flown, after the last of them was thought of
+    assert process.wait(timeout=5) == 128 + signal.SIGINT, "all that is left takes longer than that"
     assert [line for line in left_behind(session_mark) if str(process.pid) in line] == []

@@ -112,15 +112,22 @@ class _Run:
         with ThreadPoolExecutor(len(labs)) as pool:
             workers = [pool.submit(self._work, lab) for lab in labs]
             try:
-                for number, fault in enumerate(self._faults):
-                    if self._stopped:
-                        break
-                    self._sort(number, fault)
-            finally:
-                self._end(labs)
-            for worker in workers:
-                worker.result()
+                self._sort_all(labs)
+                for worker in workers:
+                    worker.result()
+            except BaseException:
+                self._stopped = True  # or the pool waits until every fault has had its turn
+                raise
         return tuple(self._results[number] for number in range(len(self._faults)))
+
+    def _sort_all(self, labs: list[Bench]) -> None:
+        try:
+            for number, fault in enumerate(self._faults):
+                if self._stopped:
+                    break
+                self._sort(number, fault)
+        finally:
+            self._end(labs)
 
     def _sort(self, number: int, fault: Fault) -> None:
         opinion = self._oracle.opinion(fault)
