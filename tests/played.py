@@ -152,6 +152,12 @@ class Machine(Played):
         self.end()
 
 
+def done(result: subprocess.CompletedProcess[str], code: int = 0) -> str:
+    """Return what a command said on stderr, which ended with the code that it should."""
+    assert result.returncode == code, result.stderr
+    return result.stderr
+
+
 @contextmanager
 def streams(machine: Machine) -> Iterator[list[str]]:
     """Ping both ways and in both families all the while; the list is what got lost."""

@@ -14,26 +14,11 @@ from vnetlab.state import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vnetlab.localise import OnMachine
     from vnetlab.state import Link, Namespace
-
-SWITCHES = f"{names.ON_MACHINE}u"
-"""How the bridges begin that NICs become ports of."""
 
 _BYPASS = f"{names.ON_MACHINE}t"
 """How devices begin that are there as long as a NIC is moved."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnMachine:
-    """A lab that is on this very machine."""
-
-    lab: str
-    host: str
-    """Name of the host that is this machine."""
-    moves: Mapping[str, str]
-    """NICs by the bridge that each is a port of."""
-    facts: str
-    """What the machine is without the lab, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +57,8 @@ def difference(read: State, desired: State, where: OnMachine, claims: Claims) ->
     machine = read.namespace(where.host)
     keys = claims.settings | {sysctl.key for sysctl in wanted.sysctls}
     # A setting that has its value from elsewhere is to be claimed all the same: others may end before.
-    present = _with(read, of_lab(machine, claims, claims.settings))
-    known_words = _with(read, of_lab(machine, claims, keys))
+    present = _with(read, _of_lab(machine, claims, claims.settings))
+    known_words = _with(read, _of_lab(machine, claims, keys))
     known = {sysctl.key for sysctl in machine.sysctls}
     there = {link.name for link in machine.links}
     # What is not read back is not compared, but for what devices get that are still to be made.
@@ -85,11 +70,11 @@ def difference(read: State, desired: State, where: OnMachine, claims: Claims) ->
     return Difference(present, desired, plan)
 
 
-def of_lab(machine: Namespace, claims: Claims, settings: frozenset[str] | set[str]) -> Namespace:
+def _of_lab(machine: Namespace, claims: Claims, settings: frozenset[str]) -> Namespace:
     """Return what of this very machine is a lab's, with the settings of these keys."""
     links = tuple(link for link in machine.links if claims.has(link) and not link.name.startswith(_BYPASS))
     there = {link.name for link in links}
-    carrying = {name for name in there if not name.startswith(SWITCHES)}
+    carrying = {name for name in there if not name.startswith(names.SWITCHES)}
     return replace(
         machine,
         links=links,

@@ -19,11 +19,11 @@ from vnetlab.localise import place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vnetlab.claims import OnMachine
     from vnetlab.description import Description
     from vnetlab.kernel.agent import Agent
     from vnetlab.kernel.holder import Holder
     from vnetlab.kernel.read import Node
+    from vnetlab.localise import OnMachine
     from vnetlab.plan import Plan
     from vnetlab.state import State
     from vnetlab.topology.model import Topology

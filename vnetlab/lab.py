@@ -147,11 +147,9 @@ class Lab:
 
         allowed = partial(local.allowed, self.topology, self.name, told, force=force)
         changed = converge.change_running(self.name, self._desired(), self.topology, told, allowed)
-        if changed is None:
-            return None
-        self._holder, found = changed
-        self._attached = True
-        return found
+        if changed is not None:
+            self._holder, self._attached = changed[0], True
+        return changed and changed[1]
 
     @contextmanager
     def alone(self, command: str, told: Callable[[str], None] | None = None) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Labs whose host is this very machine: the one sequence for what other labs need not do.
 
 Look at the machine, and read the file again with what it says; refuse what would not work; have the machine
-to oneself; make; and undo from the journal, whoever died.
+to oneself; and make. What undoes it, whoever died, is in recovery.py.
 """
 
 from __future__ import annotations

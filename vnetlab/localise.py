@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vnetlab import names
-from vnetlab.claims import SWITCHES, OnMachine
 from vnetlab.modes.base import devices
 from vnetlab.ruleset import OUTSIDERS
 from vnetlab.settings import NODE
@@ -38,6 +37,19 @@ _SIX = Sysctl("net/ipv6/conf/all/forwarding", "1")
 _NETWORKS = f"{names.ON_MACHINE}b*"
 _DEFAULT = re.compile(r"net/(ipv[46])/conf/default/(\w+)")
 _ADDRESSED = re.compile(r"net/ipv[46]/conf/([^/]+)/\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class OnMachine:
+    """A lab that is on this very machine."""
+
+    lab: str
+    host: str
+    """Name of the host that is this machine."""
+    moves: Mapping[str, str]
+    """NICs by the bridge that each is a port of."""
+    facts: str
+    """What the machine is without the lab, as JSON."""
 
 
 def localise(topology: Topology, state: State, lab: str) -> State:
@@ -255,7 +267,7 @@ def _opened(sysctls: tuple[Sysctl, ...], doors: Mapping[str, Nic], facts: Facts 
         return
     yield _closed('meta nfproto ipv6 meta iifkind != "bridge"')
     for device, nic in doors.items():
-        if device.startswith(SWITCHES):
+        if device.startswith(names.SWITCHES):
             yield _closed(f'meta nfproto ipv6 iifname "{device}"{_routed(device, nic)}')
     for each in facts.nics if facts else ():
         if each.kind == "bridge":
@@ -263,7 +275,7 @@ def _opened(sysctls: tuple[Sysctl, ...], doors: Mapping[str, Nic], facts: Facts 
 
 
 def _routed(device: str, nic: Nic) -> str:
-    return f" ether daddr {nic.mac}" if device.startswith(SWITCHES) else ""
+    return f" ether daddr {nic.mac}" if device.startswith(names.SWITCHES) else ""
 
 
 def _closed(match: str) -> NftRule:

@@ -19,6 +19,8 @@ DEVICE_NAME_BYTES = 15
 ALTNAME_BYTES = 127
 ON_MACHINE = "vl"
 """How the devices of every lab begin on this very machine; ``vlb`` are bridges of networks."""
+SWITCHES = f"{ON_MACHINE}u"
+"""How the bridges begin that NICs of this very machine become ports of."""
 
 
 def network_bridge(host: Host, network: Network) -> str:

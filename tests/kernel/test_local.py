@@ -6,14 +6,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from played import PACKAGES, Machine, streams
+from played import PACKAGES, Machine, done, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +69,6 @@ def written(folder: Path, text: str) -> str:
     file = folder / f"{text.split()[1]}.yaml"
     file.write_text(text)
     return str(file)
-
-
-def done(result: subprocess.CompletedProcess[str], code: int = 0) -> str:
-    assert result.returncode == code, result.stderr
-    return result.stderr
 
 
 def test_four_modes_hold_and_nothing_is_left(machine: Machine, tmp_path: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from played import PACKAGES, Machine, streams
+from played import PACKAGES, Machine, done, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,12 +63,7 @@ def written(folder: Path, name: str, *parts: tuple[str, str]) -> str:
     return str(file)
 
 
-def done(result: subprocess.CompletedProcess[str], code: int = 0) -> str:
-    assert result.returncode == code, result.stderr
-    return result.stderr
-
-
-def sockets(machine: Machine, node: str) -> str:
+def namespace_of(machine: Machine, node: str) -> str:
     found = machine.vnetlab("exec", node, "--", "readlink", "/proc/self/ns/net")
     return found.stdout
 
@@ -78,7 +72,7 @@ def test_every_change_takes_effect_and_nothing_is_left(machine: Machine, tmp_pat
     before = machine.state()
     file = written(tmp_path, "one", VAULT, BENCH)
     done(machine.vnetlab("up", file))
-    kept = sockets(machine, "tool")
+    kept = namespace_of(machine, "tool")
     isolated = machine.state()
     for name, parts, open_from, closed_from in (
         ("two", (VAULT, BENCH, HOME), ["web"], ["tool", "safe2"]),
@@ -93,7 +87,7 @@ def test_every_change_takes_effect_and_nothing_is_left(machine: Machine, tmp_pat
             assert machine.reaches(GATEWAY, node), (name, node)
         for node in closed_from:
             assert not machine.reaches(GATEWAY, node), (name, node)
-        assert sockets(machine, "tool") == kept
+        assert namespace_of(machine, "tool") == kept
     assert "not as its file says" not in machine.vnetlab("status", "--drift").stdout
     done(machine.vnetlab("plan", written(tmp_path, "one", VAULT, BENCH)), 10)
     done(machine.vnetlab("up", written(tmp_path, "one", VAULT, BENCH)))

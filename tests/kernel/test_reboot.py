@@ -13,8 +13,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from played import Machine
-from test_local import BRIDGED, done, written
+from played import Machine, done
+from test_local import BRIDGED, written
 
 from vnetlab.kernel import control
 

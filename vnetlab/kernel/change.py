@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
-    from vnetlab.claims import OnMachine
     from vnetlab.kernel.read import Node
     from vnetlab.kernel.spaces import Spaces
+    from vnetlab.localise import OnMachine
     from vnetlab.state import State
 
 PRELOAD = ("vnetlab.kernel.change", "pyroute2.netlink.rtnl.ifinfmsg")

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from vnetlab.kernel import control, writes
 
 if TYPE_CHECKING:
-    from vnetlab.claims import OnMachine
     from vnetlab.kernel.read import Node
+    from vnetlab.localise import OnMachine
     from vnetlab.state import State
 
 CHANGE, HOSTS = ".change", ".hosts"

@@ -14,8 +14,8 @@ from vnetlab.kernel.local.steps import take
 from vnetlab.kernel.ready import wait_ready
 
 if TYPE_CHECKING:
-    from vnetlab.claims import OnMachine
     from vnetlab.kernel.spaces import Spaces
+    from vnetlab.localise import OnMachine
     from vnetlab.plan import Plan
     from vnetlab.state import State
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from vnetlab.claims import OnMachine
     from vnetlab.kernel.spaces import Spaces
+    from vnetlab.localise import OnMachine
     from vnetlab.plan import Step
     from vnetlab.state import State
 
