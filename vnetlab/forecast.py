@@ -47,10 +47,10 @@ def _forecast(topology: Topology, state: State, *, every_pair: bool) -> Forecast
     small = miniature(topology, state)
     if every_pair:
         guarantees = guarantees_for(topology)
-        predictions = predict(topology, state, guarantees)
+        predictions = predict(topology, state, guarantees, exercising=False)
         return Forecast(topology, guarantees, predictions, (1,) * len(guarantees), small.groups)
     derived = guarantees_for(small.topology)
-    told = [(g, count) for g, count in zip(derived, counted(small, derived), strict=True) if count]
-    asked = tuple(guarantee for guarantee, _ in told)
-    predictions = predict(small.topology, small.state, asked)
-    return Forecast(topology, asked, predictions, tuple(count for _, count in told), small.groups)
+    counts = counted(small, derived)
+    asked = derived.chosen(counts > 0)
+    predictions = predict(small.topology, small.state, asked, exercising=False)
+    return Forecast(topology, asked, predictions, tuple(counts[counts > 0].tolist()), small.groups)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def left_alone() -> None:
+    """Let no collection walk what is alive now: a command keeps it until the process ends."""
+    gc.freeze()
+
+
 @contextmanager
 def paused() -> Iterator[None]:
     """Collect nothing meanwhile; reference counts free what they always do."""

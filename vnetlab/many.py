@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vnetlab.guarantees import Guarantee
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv6Address
 
     Value = str | IPv4Address | IPv6Address
@@ -39,8 +40,7 @@ FIELDS = (
 """Fields that may hold a node's own address or MAC: part, name, and whose it is where both ends have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A field that holds a value of a node's own."""
 
     field: int
@@ -59,15 +59,21 @@ class Pattern:
     slots: tuple[Slot, ...] = ()
 
 
-def pattern_of(guarantee: Guarantee, source: Sequence[Value], destination: Sequence[Value]) -> Pattern:
-    """Return a guarantee as a pattern of its ends, whose own values are given."""
-    own = ({value: at for at, value in enumerate(source)}, {v: at for at, v in enumerate(destination)})
+def pattern_of(
+    guarantee: Guarantee, source: Mapping[Value, int], destination: Mapping[Value, int]
+) -> Pattern:
+    """Return a guarantee as a pattern of its ends, whose own values are given with their numbers."""
+    own = (source, destination)
     slots = []
     for number, (_, _, ends) in enumerate(FIELDS):
         value = field_of(guarantee, number)
-        end = next((end for end in ends if value is not None and value in own[end]), None)
-        if end is not None and value is not None:
-            slots.append(Slot(number, end, own[end][value]))
+        if value is None:
+            continue
+        for end in ends:
+            at = own[end].get(value)
+            if at is not None:
+                slots.append(Slot(number, end, at))
+                break
     return Pattern(guarantee, tuple(slots))
 
 
@@ -242,12 +248,16 @@ class Guarantees(Sequence[Guarantee]):
 
     def _made(self, pattern: Pattern, at: int) -> Guarantee:
         source, destination, port = (int(c[at]) for c in (self.source, self.destination, self.source_port))
+        known = pattern.guarantee
+        if (known.source, known.destination, known.flow.source_port) == (
+            self.nodes[source], self.nodes[destination], port,
+        ):  # fmt: skip
+            return known  # the pair that it is the pattern of
         ends = (self.values[source], self.values[destination])
         changes: dict[str, dict[str, Any]] = {"": {}, _FLOW: {"source_port": port}, _SEEN: {}}
         for slot in pattern.slots:
             part, name, _ = FIELDS[slot.field]
             changes[part][name] = ends[slot.end][slot.value]
-        known = pattern.guarantee
         return replace(
             known,
             source=self.nodes[source],

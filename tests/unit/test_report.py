@@ -16,8 +16,9 @@ from vnetlab.compile import compile_topology
 from vnetlab.description import NodeInfo
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special, Verdict, VerdictKind
 from vnetlab.report.cell import Cell
-from vnetlab.report.json import plan_object, report_object, status_object
+from vnetlab.report.json import report_object
 from vnetlab.report.junit import junit_xml
+from vnetlab.report.labs_json import plan_object, status_object
 from vnetlab.report.matrix import build_matrix
 from vnetlab.report.paragraph import paragraph
 from vnetlab.report.picture import write_svg

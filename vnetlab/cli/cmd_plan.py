@@ -36,26 +36,26 @@ def command(file: str, name: str | None, as_json: bool) -> int:
         found = lab.compare(progress)
     except LabNotFound:
         return _of_nothing(lab, as_json)
-    from vnetlab.report import json as report_json
+    from vnetlab.report import labs_json
     from vnetlab.report.plan_tree import print_changes
     from vnetlab.report.terminal import console
 
     if as_json:
-        print_json(report_json.changes_object(lab.name, found))
+        print_json(labs_json.changes_object(lab.name, found))
     else:
         print_changes(console(), lab.name, found)
     return CHANGES if found.plan.steps else 0
 
 
 def _of_nothing(lab: Lab, as_json: bool) -> int:
-    from vnetlab.report import json as report_json
+    from vnetlab.report import labs_json
     from vnetlab.report.plan_tree import print_plan
     from vnetlab.report.terminal import console
 
     state, plan = lab.first_plan()
     steps = plan.steps
     if as_json:
-        print_json(report_json.plan_object(lab.name, steps, state))
+        print_json(labs_json.plan_object(lab.name, steps, state))
     else:
         print_plan(console(), lab.name, steps, state)
     return CHANGES if steps else 0

@@ -24,7 +24,7 @@ def command(file: str, as_json: bool, expand: bool) -> int:
     Example:
       vnetlab predict topologies/five-modes.yaml
     """
-    from vnetlab import local
+    from vnetlab import garbage, local
     from vnetlab.forecast import forecast
     from vnetlab.report import predictions as report
     from vnetlab.topology.model import Topology
@@ -33,6 +33,7 @@ def command(file: str, as_json: bool, expand: bool) -> int:
     topology = local.seen(loaded, loaded.name)
     few = len(tuple(topology.nodes())) <= MOST_LISTED
     found = forecast(topology, every_pair=expand or (as_json and few))
+    garbage.left_alone()
     compared = report.compare(found)
     if as_json:
         print_json(report.predictions_object(found, compared))

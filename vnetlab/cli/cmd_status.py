@@ -24,7 +24,7 @@ def command(lab: str | None, drift: bool, as_json: bool) -> int:
       vnetlab status
     """
     from vnetlab.recovery import left_behind
-    from vnetlab.report import json as report_json
+    from vnetlab.report import labs_json
     from vnetlab.status import drifts, running
 
     for left in left_behind():
@@ -35,7 +35,7 @@ def command(lab: str | None, drift: bool, as_json: bool) -> int:
     labs = running(lab)
     found = drifts(labs, progress) if drift else None
     if as_json:
-        print_json(report_json.status_object(labs, found))
+        print_json(labs_json.status_object(labs, found))
     else:
         from vnetlab.report.status_table import print_status
         from vnetlab.report.terminal import console

@@ -26,8 +26,10 @@ _KEPT = "01:80:c2:00:00:0"
 
 def receive(walk: Walk, space: Space, device: Device, frame: Frame, mark: int = 0) -> None:
     """Take a frame that came in by a device, with the mark that it has by then. Raises Unknown."""
-    _check(space)
-    if _is_down(walk, space, device, frame):
+    if space.beyond:
+        raise Unknown(space.beyond)
+    if not device.up:
+        _note_down(walk, space, device, frame)
         return
     if _too_long(walk, space, device, frame):
         return
@@ -65,15 +67,8 @@ def _reject(walk: Walk, space: Space, device: Device, passage: Passage, stop: St
     transmit(walk, space, device, Frame(frame.destination, frame.source, answer))
 
 
-def _check(space: Space) -> None:
-    if space.beyond:
-        raise Unknown(space.beyond)
-
-
-def _is_down(walk: Walk, space: Space, device: Device, frame: Frame) -> bool:
-    if not device.up:
-        walk.note(space, "device", f"{device.name} is down", "drop", frame.payload)
-    return not device.up
+def _note_down(walk: Walk, space: Space, device: Device, frame: Frame) -> None:
+    walk.note(space, "device", f"{device.name} is down", "drop", frame.payload)
 
 
 def _packet_type(device: Device, frame: Frame) -> int:
@@ -116,7 +111,8 @@ def _into_bridge(walk: Walk, space: Space, port: Device, passage: Passage) -> No
     bridge = space.devices[port.master]
     if bridge.kind != "bridge":
         raise Unknown(f"{port.name} is a part of {bridge.name}, which is no bridge")
-    if _is_down(walk, space, bridge, frame):
+    if not bridge.up:
+        _note_down(walk, space, bridge, frame)
         return
     if frame.is_group:
         _spread(walk, space, port, space.ports[bridge.name], passage)
@@ -174,8 +170,10 @@ def _out_of_port(walk: Walk, space: Space, port: Device, passage: Passage) -> No
 
 def transmit(walk: Walk, space: Space, device: Device, frame: Frame, mark: int = 0, kind: int = HOST) -> None:
     """Send a frame out of a device, with its mark. Raises Unknown."""
-    _check(space)
-    if _is_down(walk, space, device, frame):
+    if space.beyond:
+        raise Unknown(space.beyond)
+    if not device.up:
+        _note_down(walk, space, device, frame)
         return
     if space.hooks.has_device("egress", device.name):
         passage = Passage(space, frame.payload, "", device.name, frame, kind, "netdev", mark)

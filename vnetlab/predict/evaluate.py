@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab.items import rule_item
 from vnetlab.predict.apply import found_in, inside, resolved, take_effect, values_of
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.predict.apply import Read
     from vnetlab.predict.readers import Value
-    from vnetlab.predict.rules import Match, Values
+    from vnetlab.predict.rules import Match
 
 _MOST_JUMPS = 16  # NFT_JUMP_STACK_SIZE in the kernel's net/netfilter/nf_tables.h
 _INPUT, _OUTPUT = (Key("meta", "iifname"),), (Key("meta", "oifname"),)
@@ -30,8 +29,7 @@ _ORDERED: dict[str, Callable[[int, int], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a base chain says of a packet, and which of its rules said it."""
 
     action: Verdict | Reject | Translate
@@ -45,7 +43,7 @@ class Decision:
         return f"{self.chain.label}: {self.rule.label if self.rule else 'policy'}"
 
 
-_RETURN = Verdict("return")
+_RETURN, _CONTINUE = Verdict("return"), Verdict("continue")
 
 
 class Ruleset:
@@ -55,6 +53,11 @@ class Ruleset:
         """Take the chains by name; ``namespace`` is whose they are, for what is written down as used."""
         self._chains = chains
         self._relevant: dict[tuple[str, str, str], tuple[_Ready, ...]] = {}
+        self._policies = {
+            name: Decision(Verdict(chain.hook.policy), chain, None)
+            for name, chain in chains.items()
+            if chain.hook
+        }
         self._ready = {
             name: tuple(
                 _Ready(rule, rule_item(namespace, chain.label, at, rule.label))
@@ -70,10 +73,9 @@ class Ruleset:
 
     def run(self, chain: Chain, passage: Passage) -> Decision:
         """Return the decision of a base chain. Raises Unknown."""
-        assert chain.hook is not None
         found = self._walk(chain.name, passage, 0)
         if found is None or found[0] is _RETURN:
-            return Decision(Verdict(chain.hook.policy), chain, None)
+            return self._policies[chain.name]
         action, rule = found
         assert isinstance(action, Verdict | Reject | Translate)
         return Decision(action, chain, rule)
@@ -100,7 +102,7 @@ class Ruleset:
                 return found if found is not None else (_RETURN, ready.rule)
             if isinstance(action, Verdict) and action.kind == "return":
                 return _RETURN, ready.rule
-            if action is not None and action != Verdict("continue"):
+            if action is not None and action != _CONTINUE:
                 return action, ready.rule
         return None
 
@@ -117,7 +119,7 @@ class Ruleset:
 class _Ready:
     """A rule with its matches on devices set apart, since those decide for many packets at once."""
 
-    __slots__ = ("_devices", "_matches", "_rest", "item", "rule")
+    __slots__ = ("_devices", "_matches", "_rest", "applies", "item", "rule")
 
     def __init__(self, rule: Rule, item: Item) -> None:
         self.rule = rule
@@ -125,12 +127,14 @@ class _Ready:
         self._rest = _Ready(rule.rest, item) if rule.rest else None
         self._devices = [m for m in rule.matches if m.keys in (_INPUT, _OUTPUT)]
         self._matches = [_test(match) for match in rule.matches if match not in self._devices]
+        alone = len(self._matches) == 1 and not rule.is_idle
+        self.applies = self._matches[0] if alone else self._all_apply
+        """Tells whether all matches hold. Raises Unknown where what is not known decides."""
 
     def fits_devices(self, iif: str, oif: str) -> bool:
         return _all_fit(self._devices, iif, oif)
 
-    def applies(self, passage: Passage) -> bool:
-        """Tell whether all matches hold. Raises Unknown where what is not known decides."""
+    def _all_apply(self, passage: Passage) -> bool:
         doubt: Unknown | None = None
         for test in self._matches:
             try:
@@ -179,7 +183,7 @@ def _test(match: Match) -> Callable[[Passage], bool]:
         and match.mask is None
         and match.operator in ("==", "!=")
     ):
-        return _plain_test(readers[0], match.members[0][0], match.operator == "==")
+        return _plain_test(readers[0], match.members[0][0].test(), match.operator == "==")
 
     def test(passage: Passage) -> bool:
         values = values_of(readers, passage)
@@ -195,10 +199,12 @@ def _doubt(name: str) -> Callable[[Passage], bool]:
     return test
 
 
-def _plain_test(read: Callable[[Passage], Value], wanted: Values, inside: bool) -> Callable[[Passage], bool]:
+def _plain_test(
+    read: Callable[[Passage], Value], has: Callable[[int | str], bool], inside: bool
+) -> Callable[[Passage], bool]:
     def test(passage: Passage) -> bool:
         value = read(passage)
-        return value is not None and wanted.has(value) is inside
+        return value is not None and has(value) is inside
 
     return test
 

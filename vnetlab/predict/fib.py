@@ -110,6 +110,7 @@ class Fib:
         self.anycasts = self._anycasts(routers)
         self._entries = self._table(routes)
         self._ways: dict[tuple[int, str], Way | None] = {}
+        self._sources: dict[tuple[str, int], int | None] = {}
 
     def _broadcasts(self) -> frozenset[int]:
         if self.version == 6:
@@ -252,6 +253,12 @@ class Fib:
 
         Of equal ones the kernel takes the first of its list, which is the one that was given last.
         """
+        key = (device, destination)
+        if key not in self._sources:
+            self._sources[key] = self._choose_source(device, destination)
+        return self._sources[key]
+
+    def _choose_source(self, device: str, destination: int) -> int | None:
         candidates = [
             own for own in reversed(self.addresses) if not is_link_local(own.address) or own.device == device
         ]

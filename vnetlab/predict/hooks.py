@@ -94,9 +94,8 @@ class Hooks:
 
     def at_layer3(self, hook: str, passage: Passage, conntrack: Conntrack, note: Note) -> Stop | None:
         """Run everything that an IP packet meets at a hook. Raises Unknown."""
-        version = passage.ip.version
         passage.hook = hook
-        for priority, base in self._ordered(version, hook):
+        for priority, base in self.steps(passage.ip.version, hook):
             if base is not None:
                 stop = _run(base, passage, note)
             elif priority == _TRACK:
@@ -112,17 +111,14 @@ class Hooks:
                 return stop
         return None
 
-    def is_idle(self, version: int, hook: str) -> bool:
-        """Tell whether an IP packet meets nothing at a hook."""
-        return not self._ordered(version, hook)
-
-    def _ordered(self, version: int, hook: str) -> tuple[tuple[int, Base | None], ...]:
+    def steps(self, version: int, hook: str) -> tuple[tuple[int, Base | None], ...]:
+        """Return what an IP packet meets at a hook, with the priorities, in order."""
         steps = self._layer3.get((version, hook))
         if steps is None:
-            steps = self._layer3[version, hook] = tuple(self._steps(version, hook))
+            steps = self._layer3[version, hook] = tuple(self._sorted(version, hook))
         return steps
 
-    def _steps(self, version: int, hook: str) -> Iterator[tuple[int, Base | None]]:
+    def _sorted(self, version: int, hook: str) -> Iterator[tuple[int, Base | None]]:
         families = _FAMILIES[version]
         found: list[tuple[int, Base | None]] = [
             (base.hook.priority, base)
@@ -146,8 +142,9 @@ class Hooks:
         """
         source = hook in _SOURCE_HOOKS
         tracked = passage.tracked
-        families = _FAMILIES[passage.ip.version]
-        if tracked is None or tracked.entry is None or self._nat_families.isdisjoint(families):
+        if tracked is None or tracked.entry is None:
+            return None
+        if self._nat_families.isdisjoint(_FAMILIES[passage.ip.version]):
             return None
         entry = tracked.entry
         done = entry.source_done if source else entry.destination_done

@@ -86,9 +86,10 @@ class Journey:
         arrivals = [a for a in self._arrivals(destination, is_host, is_guest) if any_frame or a.addressed]
         if any_frame and self.flow.special is Special.FORGED:
             arrivals += self._blamed(destination)
-        answers = list(self._returned(Role.ANSWER))
-        errors = [a for a in self._returned(Role.ERROR) if _about_request(a)]
-        resets = list(self._returned(Role.RESET))
+        returned = tuple(self._returned())
+        answers = [a for a in returned if a.payload.role is Role.ANSWER]
+        errors = [a for a in returned if a.payload.role is Role.ERROR and _about_request(a)]
+        resets = [a for a in returned if a.payload.role is Role.RESET]
         outcome = self._outcome(arrivals, answers, errors, resets)
         first = errors[0].payload if errors else None
         error = first if isinstance(first, Packet) else None
@@ -132,11 +133,11 @@ class Journey:
         mine = (a for a in self.arrivals if a.node == node != self.source and a.addressed and not a.socket)
         return [a for a in mine if a.payload.role is Role.ERROR and _about_request(a)]
 
-    def _returned(self, role: Role) -> Iterator[Arrival]:
+    def _returned(self) -> Iterator[Arrival]:
         """Yield what came back to the sender; a host hears ARP and ND at its devices."""
         resolves = self.flow.protocol is Protocol.RESOLUTION
         for arrival in self.arrivals:
-            if arrival.node != self.source or arrival.payload.role is not role or not arrival.addressed:
+            if arrival.node != self.source or not arrival.addressed:
                 continue
             if resolves or arrival.socket is self.from_host:
                 yield arrival

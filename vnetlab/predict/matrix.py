@@ -8,6 +8,7 @@ to refuse stays closed, and where nothing is to arrive, a frame for somebody els
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +41,16 @@ if TYPE_CHECKING:
 _REACHED = (Outcome.DELIVERED, Outcome.REFUSED)
 
 
-def predict(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Predictions:
+def predict(
+    topology: Topology, state: State, guarantees: Sequence[Guarantee], *, exercising: bool = True
+) -> Predictions:
     """Return the model's answer to each guarantee, in their order.
 
-    Of flows that are alike, between endpoints of equal treatment, one is followed.
+    Of flows that are alike, between endpoints of equal treatment, one is followed. Without ``exercising`` it
+    is not asked for all that a flow exercises beside its own way and that of its answer.
     """
     with garbage.paused():
-        return _predictions(topology, state, Guarantees.of(guarantees))
+        return _predictions(topology, state, Guarantees.of(guarantees), exercising=exercising)
 
 
 def predict_again(
@@ -70,8 +74,6 @@ class Predictions(Lazy[Prediction]):
         self.which = which
         self.asked = tuple(asked)
         self.found = tuple(found)
-        nothing: frozenset[Item] = frozenset()
-        self._bare = tuple(replace(each, used=nothing, after=nothing) for each in found)
         self._guarantees = guarantees
         self._alike = alike
 
@@ -80,6 +82,11 @@ class Predictions(Lazy[Prediction]):
 
     def _item(self, number: int) -> Prediction:
         return self._exchanged(self.found, number)
+
+    @cached_property
+    def _bare(self) -> tuple[Prediction, ...]:
+        nothing: frozenset[Item] = frozenset()
+        return tuple(replace(each, used=nothing, after=nothing) for each in self.found)
 
     def bare(self, number: int) -> Prediction:
         """Return a prediction without what the flow exercises, which of a flood is most of it."""
@@ -128,10 +135,11 @@ class Predictions(Lazy[Prediction]):
         return np.unique(np.concatenate(found))
 
 
-def _predictions(topology: Topology, state: State, many: Guarantees) -> Predictions:
-    model = model_of(topology, state, many)
+def _predictions(topology: Topology, state: State, many: Guarantees, *, exercising: bool) -> Predictions:
+    sockets = sockets_for(many)
+    model = _model(topology, state, sockets)
     taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
-    alike = Alike(topology, state, many)
+    alike = Alike(topology, state, sockets)
     first, group = alike.classes(many)
     numbers: dict[Hashable, int] = {}
     asked: list[int] = []
@@ -144,7 +152,7 @@ def _predictions(topology: Topology, state: State, many: Guarantees) -> Predicti
         if known == len(found):
             asked.append(number)
             found.append(
-                model.send(guarantee.source, guarantee.flow).prediction(
+                model.send(guarantee.source, guarantee.flow, exercising=exercising).prediction(
                     guarantee.destination,
                     is_host=guarantee.destination in topology.hosts,
                     is_guest=guarantee.destination in taps,
@@ -157,33 +165,16 @@ def _predictions(topology: Topology, state: State, many: Guarantees) -> Predicti
 class Alike:
     """Tells which guarantees are the same question but for names, sockets included."""
 
-    def __init__(self, topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> None:
+    def __init__(self, topology: Topology, state: State, sockets: Sequence[Sockets]) -> None:
         mentioned = mentions(state)
         self._symbols = Symbols(topology, state, groups_of(topology, state, mentioned), mentioned.port)
-        self._sockets = {each.node: each for each in sockets_for(guarantees)}
+        self._sockets = {each.node: each for each in sockets}
         self.exchange = self._symbols.exchange
         self.exchanged_items = self._symbols.exchanged_items
 
     def classes(self, many: Guarantees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return one guarantee of each class whose members have equal keys for certain, and everyone's class.
-
-        A key depends on the pattern, on the groups and sockets of the ends, and on the run of the port.
-        """
-        numbers: dict[Hashable, int] = {}
-        nodes = np.array(
-            [numbers.setdefault(self._standing(node), len(numbers)) for node in many.nodes], np.int64
-        )
-        ports, port = np.unique(many.source_port, return_inverse=True)
-        runs = np.array([self._symbols.port_run(number) for number in ports.tolist()], np.int64)
-        run = np.unique(runs, return_inverse=True)[1][port] if len(port) else port
-        size = len(numbers)
-        key = (many.pattern.astype(np.int64) * size + nodes[many.source]) * size + nodes[many.destination]
-        key = key * (int(run.max()) + 1 if len(run) else 1) + run
-        _, first, group = np.unique(key, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # in the order of the guarantees: what is asked first is told first
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return first[order], place[group]
+        """Return one guarantee of each class that is alike for certain, and everyone's class."""
+        return self._symbols.classes(many, self._standing)
 
     def _standing(self, node: str) -> Hashable:
         sockets = self._sockets.get(node)
@@ -200,7 +191,11 @@ class Alike:
 
 def model_of(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> Model:
     """Return the model of a State as the topology's guarantees are judged in it."""
-    return Model(state, guests_of(topology), sockets_for(guarantees), dict(_devices(topology)))
+    return _model(topology, state, sockets_for(guarantees))
+
+
+def _model(topology: Topology, state: State, sockets: Sequence[Sockets]) -> Model:
+    return Model(state, guests_of(topology), sockets, dict(_devices(topology)))
 
 
 def guests_of(topology: Topology) -> tuple[Guest, ...]:
@@ -250,8 +245,8 @@ def sockets_for(guarantees: Sequence[Guarantee]) -> tuple[Sockets, ...]:
     closed: dict[str, set[tuple[str, int]]] = {}
     groups: dict[str, set[tuple[int, int]]] = {}
     for number in many.by_destination().tolist():
-        guarantee = many[number]
-        flow, node = guarantee.flow, guarantee.destination
+        guarantee = many.patterns[many.pattern[number]].guarantee  # what is asked of it is every member's
+        flow, node = guarantee.flow, many.nodes[many.destination[number]]
         if flow.destination_address.is_multicast:
             groups.setdefault(node, set()).add(_number(flow.destination_address))
         if flow.protocol not in (Protocol.TCP, Protocol.UDP) or flow.special in LINK_WIDE:

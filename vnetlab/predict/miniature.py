@@ -9,18 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vnetlab import names
 from vnetlab.guarantees import LINK_WIDE, Special
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.mentions import mentions
-from vnetlab.predict.symbols import Symbols
+from vnetlab.predict.symbols import Symbols, first_of_each
 from vnetlab.state import State, Tap, Veth
 from vnetlab.topology.alike import without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable
+
+    from numpy.typing import NDArray
 
     from vnetlab.guarantees import Guarantee
+    from vnetlab.many import Guarantees
     from vnetlab.predict.groups import Groups
     from vnetlab.state import Link, Namespace
     from vnetlab.topology.model import Topology
@@ -63,32 +68,38 @@ def _without(namespace: Namespace, spare: frozenset[str], taps: set[tuple[str, s
     return replace(namespace, links=tuple(link for link in namespace.links if stays(link)))
 
 
-def counted(small: Miniature, guarantees: Iterable[Guarantee]) -> tuple[int, ...]:
+def counted(small: Miniature, many: Guarantees) -> NDArray[np.int64]:
     """Return how many guarantees of the whole each guarantee of the miniature stands for.
 
     Of guarantees that differ in the members of a group alone, the first stands for all of them and the
     others for none. A promise that is made of one sender only is not multiplied by the senders of its kind,
     and what is promised of single nodes and links counts for one of each kind.
     """
-    found = tuple(guarantees)
     symbols = Symbols(small.topology, small.state, small.groups, small.port_run)
-    shapes = [(g.id, g.network, symbols.key(g)) for g in found]
-    senders: dict[Hashable, set[str]] = {}
-    receivers: dict[Hashable, set[str]] = {}
-    for guarantee, shape in zip(found, shapes, strict=True):
-        senders.setdefault(shape, set()).add(guarantee.source)
-        receivers.setdefault(shape, set()).add(guarantee.destination)
-    first: dict[Hashable, tuple[str, str]] = {}
-    counts = []
-    for guarantee, shape in zip(found, shapes, strict=True):
-        pair = guarantee.source, guarantee.destination
-        if is_single(guarantee):
-            counts.append(1)
-        elif first.setdefault(shape, pair) != pair:
-            counts.append(0)
-        else:
-            counts.append(_multiplied(small.groups, guarantee, senders[shape], receivers[shape]))
-    return tuple(counts)
+    first, group = symbols.classes(many, symbols.group)
+    numbers: dict[Hashable, int] = {}
+    leads: list[Guarantee] = []
+    shapes = np.zeros(len(first), np.int64)
+    for at, number in enumerate(first.tolist()):
+        guarantee = many[number]
+        shapes[at] = numbers.setdefault((guarantee.id, guarantee.network, symbols.key(guarantee)), len(leads))
+        if shapes[at] == len(leads):
+            leads.append(guarantee)
+    shape = shapes[group]
+    senders, receivers = (_different(shape, ends) for ends in (many.source, many.destination))
+    multiples = np.array(
+        [_multiplied(small.groups, *each) for each in zip(leads, senders, receivers, strict=True)], np.int64
+    )
+    single = np.array([is_single(each) for each in leads], np.bool_)
+    pair = many.source.astype(np.int64) * len(many.nodes) + many.destination
+    leading = pair == pair[first_of_each(shape)[0]][shape]
+    return np.where(single[shape], 1, np.where(leading, multiples[shape], 0))
+
+
+def _different(shape: NDArray[np.int64], nodes: NDArray[np.int32]) -> list[int]:
+    """Return for each shape how many nodes its guarantees name."""
+    found: list[int] = np.bincount(np.unique(np.stack((shape, nodes), 1), axis=0)[:, 0]).tolist()
+    return found
 
 
 def is_single(guarantee: Guarantee) -> bool:
@@ -96,12 +107,12 @@ def is_single(guarantee: Guarantee) -> bool:
     return guarantee.flow.special in _OF_CHOSEN or guarantee.id.startswith(("node.", "link."))
 
 
-def _multiplied(groups: Groups, guarantee: Guarantee, senders: set[str], receivers: set[str]) -> int:
+def _multiplied(groups: Groups, guarantee: Guarantee, senders: int, receivers: int) -> int:
     source, destination = groups.of[guarantee.source], groups.of[guarantee.destination]
     size, other = len(groups.members[source]), len(groups.members[destination])
     if source == destination:
-        if len(senders) > 1:
+        if senders > 1:
             return size * (size - 1)
         # One sender: either all others hear him, or the promise is made of one pair.
         return size - 1 if guarantee.flow.special in LINK_WIDE and size > 1 else 1
-    return (size if len(senders) > 1 else 1) * (other if len(receivers) > 1 else 1)
+    return (size if senders > 1 else 1) * (other if receivers > 1 else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vnetlab.guarantees import Flow
-    from vnetlab.items import Item
     from vnetlab.predict.guest import Guest
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.world import Sockets
@@ -62,7 +62,7 @@ class Model:
         for guest in known:
             self._guests.setdefault(guest.node, []).append(guest)
         self._devices = dict(devices or {})
-        self._sent: dict[tuple[str, Flow], Journey] = {}
+        self._sent: dict[tuple[str, Flow, bool], Journey] = {}
 
     def changed(self, namespaces: Iterable[Namespace]) -> Model:
         """Return the model of a State in which some namespaces are others; what is as before is shared."""
@@ -74,22 +74,29 @@ class Model:
         other.world, other._sent = world, {}
         return other
 
-    def send(self, source: str, flow: Flow) -> Journey:
-        """Return what becomes of a flow that a node sends; raises KeyError for an unknown node."""
-        key = (source, flow)
+    def send(self, source: str, flow: Flow, *, exercising: bool = True) -> Journey:
+        """Return what becomes of a flow that a node sends; raises KeyError for an unknown node.
+
+        ``exercising``: and what it goes through, with the route that a crafted frame stands for, and with
+        what kernels say to answers.
+        """
+        key = (source, flow, exercising)
         found = self._sent.get(key)
         if found is None:
-            walk = self._walked(source, flow)
-            self._used_route(walk)
-            found = self._sent[key] = self._journey(source, flow, walk, walk.aftermath())
+            follow = self._exercised if exercising else self.follow
+            found = self._sent[key] = follow(source, flow)
         return found
 
     def follow(self, source: str, flow: Flow) -> Journey:
-        """Do as `send`, without what kernels say to answers and the route that a crafted frame stands for.
+        """Do as `send` without ``exercising``; nothing is remembered."""
+        return self._journey(source, flow, self._walked(source, flow))
 
-        Nothing is remembered.
-        """
-        return self._journey(source, flow, self._walked(source, flow), frozenset())
+    def _exercised(self, source: str, flow: Flow) -> Journey:
+        walk = self._walked(source, flow)
+        self._used_route(walk)
+        after = walk.aftermath()
+        used = frozenset(item for item in walk.used if item is not None)
+        return replace(self._journey(source, flow, walk), used=used, after=after)
 
     def _walked(self, source: str, flow: Flow) -> Walk:
         walk = Walk(self.world)
@@ -105,7 +112,7 @@ class Model:
         walk.run()
         return walk
 
-    def _journey(self, source: str, flow: Flow, walk: Walk, after: frozenset[Item] | None) -> Journey:
+    def _journey(self, source: str, flow: Flow, walk: Walk) -> Journey:
         is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
         return Journey(
             source,
@@ -115,8 +122,6 @@ class Model:
             tuple(walk.arrivals),
             tuple(walk.doubts),
             walk.looped,
-            frozenset(item for item in walk.used if item is not None),
-            after,
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:

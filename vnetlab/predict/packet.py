@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -112,6 +113,7 @@ class Frame(NamedTuple):
         return self.destination[1] in "13579bdf"
 
 
+@lru_cache(maxsize=4096)
 def text(version: int, address: int) -> str:
     """Return an address as people write it."""
     return str(address_of(version, address))

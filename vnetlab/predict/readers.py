@@ -201,8 +201,8 @@ def _packet_reader(version: int, name: str) -> Callable[[Passage], Value]:
     at = Packet._fields.index(name)
 
     def read(passage: Passage) -> Value:
-        packet = _version(passage, version)
-        if packet is None:
+        packet = passage.packet
+        if not isinstance(packet, Packet) or packet.version != version:
             return None
         value = packet[at]
         assert isinstance(value, int)

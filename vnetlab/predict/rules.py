@@ -6,6 +6,10 @@ A syntax tree of our own, so that text and the kernel's listing end in one form.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,18 @@ class Values:
         """Tell whether a value is among them."""
         if value in self.exact:
             return True
-        if isinstance(value, int):
-            return any(low <= value <= high for low, high in self.ranges)
-        return any(value.startswith(prefix) for prefix in self.prefixes)
+        if isinstance(value, str):
+            return value.startswith(self.prefixes)
+        return any(low <= value <= high for low, high in self.ranges)
+
+    def test(self) -> Callable[[int | str], bool]:
+        """Return `has` for whoever asks often: most rules compare with one number, or with one prefix."""
+        if not self.ranges and not self.prefixes:
+            return self.exact.__contains__
+        if len(self.ranges) > 1 or self.exact or self.prefixes:
+            return self.has
+        low, high = self.ranges[0]
+        return lambda value: isinstance(value, int) and low <= value <= high
 
 
 @dataclass(frozen=True, slots=True)

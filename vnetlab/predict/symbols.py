@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from vnetlab import names
 from vnetlab.guarantees import Protocol
 from vnetlab.items import Item
@@ -18,7 +20,10 @@ from vnetlab.predict.packet import address_of, group_mac, link_local, solicited_
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from vnetlab.guarantees import Flow, Guarantee
+    from vnetlab.many import Guarantees
     from vnetlab.predict.groups import Groups
     from vnetlab.predict.journey import Received
     from vnetlab.state import State
@@ -82,6 +87,24 @@ class Symbols:
             flow.size,
         )
 
+    def classes(
+        self, many: Guarantees, standing: Callable[[str], Hashable]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return one guarantee of each class whose members have equal keys for certain, and everyone's class.
+
+        A key depends on the pattern, on the groups of the ends, and on the run of the port; ``standing`` is a
+        node's group, with whatever else is to tell nodes apart.
+        """
+        numbers: dict[Hashable, int] = {}
+        nodes = np.array([numbers.setdefault(standing(n), len(numbers)) for n in many.nodes], np.int64)
+        ports, port = np.unique(many.source_port, return_inverse=True)
+        runs = np.array([self.port_run(number) for number in ports.tolist()], np.int64)
+        run = np.unique(runs, return_inverse=True)[1][port] if len(port) else port
+        size = len(numbers)
+        key = (many.pattern.astype(np.int64) * size + nodes[many.source]) * size + nodes[many.destination]
+        key = key * (int(run.max()) + 1 if len(run) else 1) + run
+        return first_of_each(key)
+
     def exchange(self, prediction: Prediction, asked: Guarantee, wanted: Guarantee) -> Prediction:
         """Return what a prediction about one guarantee says about another one of the same key."""
         old = (*self._own[asked.destination], *self._own[asked.source])
@@ -134,6 +157,15 @@ class Symbols:
                 self._written[name] = tuple(str(value) for value in self._own[name])
             found += self._written[name]
         return found
+
+
+def first_of_each(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each key is met first, in this order, and for every place which of these is its own."""
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # what is asked first is told first
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return first[order], place[group]
 
 
 def _values(topology: Topology, name: str) -> tuple[Hashable, ...]:

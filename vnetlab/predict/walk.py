@@ -126,7 +126,7 @@ class Walk:
     def hook(self, name: str, passage: Passage) -> Stop | None:
         """Run an IP packet through a hook of its namespace. Raises Unknown."""
         space, before = passage.space, passage.ip
-        if space.hooks.is_idle(before.version, name):
+        if not space.hooks.steps(before.version, name):
             return None
         conntrack = self._conntracks.get(space.name)
         if conntrack is None:

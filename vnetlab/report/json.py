@@ -1,4 +1,4 @@
-"""Objects for `--json`: a contract with other people's scripts, changed only by adding."""
+"""Objects for `--json` about flows: a contract with other people's scripts, changed only by adding."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from vnetlab.guarantees import UNKNOWN, VerdictKind
 from vnetlab.items import ItemKind
-from vnetlab.report.changes import change_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from vnetlab.converge import Comparison
     from vnetlab.coverage import Coverage
     from vnetlab.guarantees import Flow, Verdict
-    from vnetlab.plan import Step
     from vnetlab.report.summary import Report
-    from vnetlab.state import State
-    from vnetlab.status import LabStatus
 
 JsonObject = dict[str, Any]
 
@@ -63,61 +58,6 @@ def coverage_object(coverage: Coverage) -> JsonObject:
         for each in coverage.uncovered
     ]
     return {**counts, "uncovered": uncovered, "disputed": list(coverage.disputed)}
-
-
-def status_object(labs: tuple[LabStatus, ...], drifts: Mapping[str, Comparison] | None = None) -> JsonObject:
-    """Return the object of `status --json`; with ``drifts`` that of `status --drift --json`."""
-    found = drifts or {}
-    return {
-        "labs": [
-            {
-                **({"drift": _drift(found[lab.name])} if lab.name in found else {}),
-                "name": lab.name,
-                "holder": lab.holder,
-                "nodes": {
-                    node.name: {"kind": node.kind, "backend": node.backend, "host": node.host}
-                    for node in lab.nodes
-                },
-            }
-            for lab in labs
-        ]
-    }
-
-
-def _drift(found: Comparison) -> JsonObject:
-    return {"changes": change_objects(found.plan.steps), "beyond": list(found.beyond)}
-
-
-def plan_object(lab: str, steps: tuple[Step, ...], state: State) -> JsonObject:
-    """Return the object of `plan --json`: the steps in order, and each node's nftables text."""
-    return {
-        "lab": lab,
-        "up": False,
-        "steps": [step.describe() for step in steps],
-        "changes": change_objects(steps),
-        "beyond": [],
-        "nftables": {
-            namespace.name: [table.render() for table in namespace.tables]
-            for namespace in state.namespaces
-            if namespace.tables
-        },
-    }
-
-
-def changes_object(lab: str, found: Comparison) -> JsonObject:
-    """Return the object of `plan --json` for a lab that is up."""
-    return {
-        "lab": lab,
-        "up": True,
-        "steps": [step.describe() for step in found.plan.steps],
-        "changes": change_objects(found.plan.steps),
-        "beyond": list(found.beyond),
-        "nftables": {
-            namespace.name: [table.render() for table in namespace.tables]
-            for namespace in found.desired.namespaces
-            if namespace.tables
-        },
-    }
 
 
 def _verdict(verdict: Verdict) -> JsonObject:
