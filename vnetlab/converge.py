@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vnetlab import garbage
 from vnetlab.claims import difference
 from vnetlab.description import decode, describe, hosts_file
 from vnetlab.errors import FeatureUnavailable, UserError, VnetlabError
@@ -146,19 +147,22 @@ def _compare(
     agent: Agent, nodes: tuple[Node, ...], desired: State, topology: Topology, lab: str
 ) -> Comparison:
     from vnetlab.kernel.read import read
-    from vnetlab.plan import diff
-    from vnetlab.plan.wording import in_words_of
 
-    present = agent.call(read, nodes)
+    with agent.running(read, nodes) as reading:
+        from vnetlab.plan import diff  # imported while the agent reads
+        from vnetlab.plan.wording import in_words_of
+
+        present = reading()
     where = place(topology, lab)
     if where is not None:
         from vnetlab.kernel.local.claimed import claims_of
 
         found = difference(present, desired, where, claims_of(lab))
         return Comparison(found.present, found.desired, found.plan, ())
-    wanted = in_words_of(present, desired)
     beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
-    return Comparison(present, wanted, diff(present, wanted), beyond)
+    with garbage.paused():
+        wanted = in_words_of(present, desired)
+        return Comparison(present, wanted, diff(present, wanted), beyond)
 
 
 def _nodes(before: Description, topology: Topology) -> tuple[Node, ...]:

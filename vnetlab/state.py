@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import TYPE_CHECKING, Any
 
 from vnetlab import switching
 
@@ -77,6 +78,10 @@ class Address:
     device: str
     address: IPInterface
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = self.address
+        return _address, (self.device, own.version, int(own), own.network.prefixlen)
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -100,6 +105,11 @@ class StaticRoute:
     metric: int = 0
     """The lower is taken; 0 is what a route gets that names none: 0 in IPv4, in IPv6 1024 (ip-route(8))."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        to = self.prefix
+        number = int(to.network_address)
+        return _route, (to.version, number, to.prefixlen, self.via, self.device, self.metric)
+
     @property
     def priority(self) -> int:
         """The metric as the kernel has it."""
@@ -119,6 +129,20 @@ class Sysctl:
 
     key: str
     value: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sysctl, (self.key, self.value)
+
+
+def _address(device: str, version: int, number: int, length: int) -> Address:
+    """Return an address from numbers: as text, as the library would have it, it is parsed twice as long."""
+    kind = IPv4Interface if version == 4 else IPv6Interface
+    return Address(device, kind((number, length)))
+
+
+def _route(version: int, network: int, length: int, via: IPAddress, device: str, metric: int) -> StaticRoute:
+    kind = IPv4Network if version == 4 else IPv6Network
+    return StaticRoute(kind((network, length)), via, device, metric)
 
 
 COMMENT_BYTES = 128

@@ -114,7 +114,7 @@ def _contents(settings: Settings) -> _Contents:
     with Netlink() as netlink:
         links = [read_messages.link(body) for body in _dump(netlink, read_messages.GET_LINKS)]
         names = {link.index: link.name for link in links}
-        addresses = _addresses(netlink, names)
+        addresses = _addresses(netlink, {index: name for index, name in names.items() if name != _LOOPBACK})
         routes = [read_messages.route(b, names) for b in _dump(netlink, read_messages.GET_ROUTES)]
         entries = [read_messages.neighbour(b, names) for b in _dump(netlink, read_messages.GET_NEIGHBOURS)]
         rules = [read_messages.rule(b) for b in _dump(netlink, read_messages.GET_RULES)]
@@ -125,7 +125,7 @@ def _contents(settings: Settings) -> _Contents:
     macs = {link.name: link.mac for link in links}
     return _Contents(
         tuple(link for link in links if link.name != _LOOPBACK),
-        tuple(a for a in addresses if a.device != _LOOPBACK and not _is_automatic(a, macs.get(a.device, ""))),
+        tuple(a for a in addresses if not _is_automatic(a, macs.get(a.device, ""))),
         tuple(entry for entry in entries if entry and entry.device != _LOOPBACK),
         tuple(route for route in routes if isinstance(route, StaticRoute)),
         _sysctls(tuple(_settings(settings, links))),
@@ -135,11 +135,12 @@ def _contents(settings: Settings) -> _Contents:
 
 
 def _addresses(netlink: Netlink, names: Mapping[int, str]) -> list[Address]:
-    """Return the addresses in the order in which they were given.
+    """Return the addresses of these devices in the order in which they were given.
 
     The kernel puts a new IPv6 address before the others of its device (`ipv6_link_dev_addr`).
     """
-    found = [read_messages.address(body, names) for body in _dump(netlink, read_messages.GET_ADDRESSES)]
+    bodies = _dump(netlink, read_messages.GET_ADDRESSES)
+    found = [read_messages.address(b, names) for b in bodies if read_messages.of_device(b) in names]
     four = [each for each in found if each.address.version == 4]
     return four + [each for each in reversed(found) if each.address.version == 6]
 

@@ -120,8 +120,13 @@ def address(body: memoryview, names: Mapping[int, str]) -> Address:
     """Decode an address."""
     _, prefix, _, _, index = _ADDRESS.unpack_from(body)
     found = attributes(body, _ADDRESS.size)
-    own = _ip(found.get(2) or found[1])
-    return Address(names.get(index, ""), ip_interface(f"{own}/{prefix}"))
+    return Address(names.get(index, ""), ip_interface((bytes(found.get(2) or found[1]), prefix)))
+
+
+def of_device(body: memoryview) -> int:
+    """Return the index of the device that an address is of."""
+    index: int = _ADDRESS.unpack_from(body)[4]
+    return index
 
 
 def automatic_address(mac: str) -> IPv6Interface:
@@ -137,10 +142,10 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | Non
     Returns None for any other, and a description of one that a State cannot hold.
     """
     family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
-    found = attributes(body, _ROUTE.size)
-    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
     if protocol == _BY_KERNEL:
         return None
+    found = attributes(body, _ROUTE.size)
+    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
     zero = bytes(4 if family == 2 else 16)
     prefix = ip_network((bytes(found.get(1, zero)), length))
     if table != _MAIN or kind != _UNICAST or 5 not in found or 4 not in found:

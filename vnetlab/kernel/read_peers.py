@@ -32,6 +32,7 @@ def pairs(spaces: Spaces, links: Iterable[tuple[str, Found]]) -> dict[End, End]:
     for space, link in ends:
         by_indices.setdefault((link.index, link.peer), []).append((space, link))
     found: dict[End, End] = {}
+    doubtful: dict[str, list[tuple[Found, list[tuple[str, Found]]]]] = {}
     for space, link in ends:
         candidates = [
             (there, other)
@@ -39,20 +40,34 @@ def pairs(spaces: Spaces, links: Iterable[tuple[str, Found]]) -> dict[End, End]:
             if (there == space) is (link.peer_space is None)
         ]
         if len(candidates) > 1:
-            candidates = _of_space(spaces, space, link, candidates)
-        for there, other in candidates[:1]:
+            doubtful.setdefault(space, []).append((link, candidates))
+        for there, other in candidates if len(candidates) == 1 else ():
             found[space, link.name] = (there, other.name)
+    for space, several in doubtful.items():
+        _ask(spaces, space, several, found)
     return found
 
 
-def _of_space(
-    spaces: Spaces, space: str, link: Found, candidates: list[tuple[str, Found]]
-) -> list[tuple[str, Found]]:
+def _ask(
+    spaces: Spaces, space: str, several: list[tuple[Found, list[tuple[str, Found]]]], found: dict[End, End]
+) -> None:
+    """Ask in one namespace where the other ends are, of those that are not known from there.
+
+    So hosts are asked, which come first and have many, and their VMs are not.
+    """
+    unknown = [(link, candidates) for link, candidates in several if (space, link.name) not in found]
+    if not unknown:
+        return
     with (
         spaces.inside(space),
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock,
     ):
-        return [each for each in candidates if _number(spaces, sock, each[0]) == link.peer_space]
+        for link, candidates in unknown:
+            for there, other in candidates:
+                if _number(spaces, sock, there) == link.peer_space:
+                    found[space, link.name] = (there, other.name)
+                    found[there, other.name] = (space, link.name)
+                    break
 
 
 def _number(spaces: Spaces, sock: socket.socket, name: str) -> int:

@@ -9,6 +9,7 @@ every few namespaces, knows only a few: 0.4 ms.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import KernelError
@@ -94,11 +95,11 @@ class Settings:
         if self._root < 0 or self._visits > VISITS:
             self._close()
             self._root, self._visits = _procfs(), 1
-        folder, _, name = key.rpartition("/")
-        if not folder.endswith(_SCOPES):
-            return os.open(f"sys/{key}", how | os.O_CLOEXEC, dir_fd=self._root)
+        folder, name = _place(key)
+        if not folder:
+            return os.open(name, how | os.O_CLOEXEC, dir_fd=self._root)
         if folder not in self._folders:
-            self._folders[folder] = os.open(f"sys/{folder}", os.O_PATH | os.O_CLOEXEC, dir_fd=self._root)
+            self._folders[folder] = os.open(folder, os.O_PATH | os.O_CLOEXEC, dir_fd=self._root)
         return os.open(name, how | os.O_CLOEXEC, dir_fd=self._folders[folder])
 
     def leave(self) -> None:
@@ -111,6 +112,13 @@ class Settings:
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
+
+
+@lru_cache(maxsize=1024)
+def _place(key: str) -> tuple[str, str]:
+    """Return the folder to keep open, if it is one of those, and the file as seen from there."""
+    folder, _, name = key.rpartition("/")
+    return (f"sys/{folder}", name) if folder.endswith(_SCOPES) else ("", f"sys/{key}")
 
 
 def write(sysctls: tuple[Sysctl, ...]) -> None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from vnetlab.topology.model import Nic
+from vnetlab.topology.model import Nic, interface_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +109,7 @@ class AddressPlan:
 def host_address(subnet: Subnet) -> IPInterface:
     """Return the host's address in a subnet: as written, else the first usable one."""
     address = subnet.address or _usable(subnet.prefix)[0]
-    return ip_interface((address, subnet.prefix.prefixlen))
+    return interface_of(address, subnet.prefix.prefixlen)
 
 
 def settle(plans: Mapping[Lan, AddressPlan], ports: Sequence[Port], report: Report) -> None:
@@ -155,7 +154,8 @@ def _fix(plan: AddressPlan, port: Port, fixed: Fixed, report: Report) -> IPInter
         report.add(fixed.path, *fault, str(address))
         return None
     plan.take(address.ip, port.node)
-    return ip_interface(f"{address.ip}/{length}")
+    assert length is not None  # or there had been a fault
+    return interface_of(address.ip, length)
 
 
 def _fault(plan: AddressPlan, subnet: IPNetwork | None, address: FixedAddress) -> tuple[str, str] | None:
@@ -195,7 +195,7 @@ def _derive(plan: AddressPlan, port: Port, subnet: IPNetwork, report: Report) ->
         address = first + (preferred + step) % slots
         if address not in plan.taken:
             plan.take(address, port.node)
-            return ip_interface((address, subnet.prefixlen))
+            return interface_of(address, subnet.prefixlen)
     plan.full.add(subnet)
     wrong = f"has no address left for {port.node} ({count:,} in all)"
     remedy = f"take a shorter prefix, such as /{subnet.prefixlen - 1}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vnetlab import garbage
 from vnetlab.errors import Place, Problem, TopologyError
 from vnetlab.topology.complete import with_routes
 from vnetlab.topology.local import check_local, with_facts
@@ -96,7 +97,8 @@ def parse(text: str, file: str = "<python>", facts: Facts | None = None) -> Topo
 
     Raises TopologyError with every problem of the text, and FeatureUnavailable as `load` does.
     """
-    return replace(_topology(_source(text, file), facts), text=text)
+    with garbage.paused():
+        return replace(_topology(_source(text, file), facts), text=text)
 
 
 def _source(text: str, file: str) -> Source:
