@@ -37,16 +37,20 @@ def softnet() -> Counters:
     return {("machine", "softnet dropped"): sum(int(row[1], 16) for row in rows)}
 
 
-def backlog() -> int:
-    """Return how many packets wait in the CPUs' backlogs (linux/net/core/net-procfs.c, column
-    12).
+def backlog(processor: int | None = None) -> int:
+    """Return how many packets wait in the backlogs of all CPUs, or of one.
+
+    Columns 12 and 13 of `softnet_seq_show` (net/core/net-procfs.c): how many, and of which CPU.
     """
     descriptor = os.open(SOFTNET, os.O_RDONLY)  # asked very often: pathlib would take as long as the kernel
     try:
         text = os.read(descriptor, 65_536)
     finally:
         os.close(descriptor)
-    return sum(int(row[99:107], 16) for row in text.splitlines() if len(row) >= 107)
+    rows = (row for row in text.splitlines() if len(row) >= 107)
+    return sum(
+        int(row[99:107], 16) for row in rows if processor is None or int(row[108:116], 16) == processor
+    )
 
 
 def neighbour_tables() -> Counters:

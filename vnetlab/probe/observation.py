@@ -59,6 +59,8 @@ class Observer:
         self._index = {station.name: i for i, station in enumerate(flight.stations)}
         self._seen = Sightings.of(log.sightings)
         shots = self._seen.rows["shot"]
+        # One column is looked up at a time: of a broadcast everybody's sighting is, for everybody.
+        self._station, self._what = (np.ascontiguousarray(self._seen.rows[c]) for c in ("station", "what"))
         self._order = np.argsort(shots, kind="stable")
         """The numbers of the sightings, those of one shot together."""
         self._starts = np.searchsorted(shots[self._order], np.arange(len(flight.shots) + 1))
@@ -79,9 +81,8 @@ class Observer:
     def _about(self, number: int, source: int, destination: int) -> Iterator[Sighting]:
         """Yield what was seen of a shot at these stations, and answers to it wherever they were seen."""
         of = self._of(number)
-        rows = self._seen.rows[of]
-        station = rows["station"]
-        mask = (station == source) | (station == destination) | (rows["what"] == What.ANSWER)
+        station = self._station[of]
+        mask = (station == source) | (station == destination) | (self._what[of] == What.ANSWER)
         return (self._seen[at] for at in of[mask].tolist())
 
     def is_at(self, sighting: Sighting, station: str) -> bool:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vnetlab.probe import counters
 from vnetlab.probe.bursts import bursts
 from vnetlab.probe.flight import SendError
+from vnetlab.probe.lanes import AT_ONCE, Lanes
 from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from vnetlab.probe.columns import Numbers, Shots
     from vnetlab.probe.draining import Drain
-    from vnetlab.probe.flight import Shot
     from vnetlab.probe.frames import Frames
+    from vnetlab.probe.lanes import Lane
     from vnetlab.probe.posts import Post
+    from vnetlab.probe.volley import Volley
+
+Part = TypeVar("Part")
 
 CHUNK = 128
 """Shots of one sender, and to one receiver, between two rounds of reading: with the answers half of what the
 smallest usual receive buffer holds. Where nobody answers, two such bursts fit, and one is read while the next
 is sent.
-"""
-AT_ONCE = 128
-"""Frames between two looks at the backlog."""
-FULL_BACKLOG = 300
-"""Packets waiting in the kernel at which sending pauses; it drops from 1,000
-(``netdev_max_backlog``).
 """
 
 
@@ -53,7 +51,7 @@ class Sender:
         self._macs = _macs(shots, macs)
         self._posts = posts
         self._drain = drain
-        self._unpaced = 0
+        self._lanes: Lanes | None = None
 
     def send(self, numbers: Sequence[int]) -> None:
         """Send shots, and read in between what comes of them."""
@@ -74,49 +72,62 @@ class Sender:
             whole = patched(self._shots.rows[burst])
             if whole.any():
                 self._transmit(burst[whole])
-            for number in burst[~whole].tolist():
-                self._send(number, self._shots[number])
+            single = burst[~whole].tolist()
+            self._shared(self._send_each, single, len(single) * len(self._posts))
             yield
 
-    def _send(self, number: int, shot: Shot) -> None:
-        post = self._posts.get(shot.station)
-        if post is None:
-            return
-        try:
-            post.send(number, shot)
-        except OSError as error:
-            self._refuse(number, error)
-        self._pace(AT_ONCE, flood=True)  # its kernel may ask all of a segment for the next hop
+    def _shared(
+        self, send: Callable[[Lane, Sequence[Part]], None], parts: Sequence[Part], frames: int
+    ) -> None:
+        if self._lanes is None:
+            self._lanes = Lanes(len(self._posts), self._drain)
+        self._lanes.share(send, parts, frames)
+
+    def _send_each(self, lane: Lane, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            shot = self._shots[number]
+            post = self._posts.get(shot.station)
+            if post is None:
+                continue
+            lane.make_room()  # its kernel may ask all of a segment for the next hop
+            try:
+                post.send(number, shot)
+            except OSError as error:
+                self._refuse(number, error)
+            lane.make_room()
 
     def _transmit(self, numbers: Numbers) -> None:
-        shots = self._shots
-        for volley in volleys(self._frames, numbers, shots.rows[numbers], self._macs):
-            # each frame for a group becomes as many as there are stations, before the next is sent
-            group = volley.frames.packets[0, 0] & 1
-            step = max(1, AT_ONCE // len(self._posts)) if group else AT_ONCE
-            for begin, end in volley.runs:
-                row = shots.rows[volley.shots[begin]]
-                post = self._posts.get(shots.stations[row["station"]])
-                if post is None:
-                    continue
-                for start in range(begin, end, step):
-                    stop = min(start + step, end)
-                    for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
-                        self._refuse(int(volley.shots[at]), error)
-                    self._pace(AT_ONCE if group else stop - start, flood=bool(group))
+        for volley in volleys(self._frames, numbers, self._shots.rows[numbers], self._macs):
+            copies = len(self._posts) if volley.for_groups else 1
+            self._shared(partial(self._transmit_runs, volley), volley.runs, len(volley.shots) * copies)
+
+    def _transmit_runs(self, volley: Volley, lane: Lane, runs: Sequence[tuple[int, int]]) -> None:
+        shots, group = self._shots, volley.for_groups
+        # each frame for a group becomes as many as there are stations, before the next is sent
+        step = max(1, AT_ONCE // len(self._posts)) if group else AT_ONCE
+        for begin, end in runs:
+            row = shots.rows[volley.shots[begin]]
+            post = self._posts.get(shots.stations[row["station"]])
+            if post is None:
+                continue
+            for start in range(begin, end, step):
+                stop = min(start + step, end)
+                if group:
+                    lane.make_room()
+                for at, error in post.transmit(shots.nics[row["nic"]], volley.frames, start, stop):
+                    self._refuse(int(volley.shots[at]), error)
+                if group:
+                    lane.make_room()
+                else:
+                    lane.pace(stop - start)
 
     def _refuse(self, number: int, error: OSError) -> None:
         self.refused.append(SendError(number, error.errno or 0, why(error)))
 
-    def _pace(self, sent: int, *, flood: bool = False) -> None:
-        """Wait, now and then, until the kernel has carried most of what was sent."""
-        self._unpaced += sent
-        if self._unpaced < AT_ONCE:
-            return
-        self._unpaced = 0
-        most = max(0, FULL_BACKLOG - len(self._posts)) if flood else FULL_BACKLOG
-        while counters.backlog() > most:
-            self._drain.wait(0.001)
+    def close(self) -> None:
+        """End the threads that it sends by."""
+        if self._lanes is not None:
+            self._lanes.close()
 
 
 def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:

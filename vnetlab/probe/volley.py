@@ -39,6 +39,11 @@ class Volley(NamedTuple):
     runs: tuple[tuple[int, int], ...]
     """Where the frames of each NIC begin and end."""
 
+    @property
+    def for_groups(self) -> bool:
+        """Whether they are for a group, as all or none are."""
+        return bool(self.frames.packets[0, 0] & 1)
+
 
 def patched(rows: Rows) -> NDArray[np.bool_]:
     """Tell which shots are frames that numpy makes: they name the MAC that they go to, and are whole."""
@@ -51,9 +56,10 @@ def volleys(frames: Frames, numbers: Numbers, rows: Rows, macs: Bytes) -> Iterat
 
     ``macs`` has the MAC of each NIC, by station and NIC.
     """
-    keys = ("nic", "station", "size", "version", "kind")
-    order = np.lexsort([rows[key] for key in keys])
-    columns = np.stack([rows[key][order].astype(np.int64) for key in keys])
+    sorts = [rows[key] for key in ("nic", "station")]
+    sorts += [rows["mac"][:, 0] & 1, *(rows[key] for key in ("size", "version", "kind"))]
+    order = np.lexsort(sorts)
+    columns = np.stack([each[order].astype(np.int64) for each in sorts])
     changes = columns[:, 1:] != columns[:, :-1]
     for part in np.split(order, np.flatnonzero(changes[2:].any(0)) + 1):
         nics, stations = rows["nic"][part], rows["station"][part]

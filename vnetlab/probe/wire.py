@@ -147,6 +147,7 @@ class _Wire:
 
     def close(self) -> None:
         """Close everything, many at once: a packet socket's close waits for the kernel's RCU."""
+        self._sender.close()
         self._reading.close()
         self._epoll.close()
         with ThreadPoolExecutor(CLOSING_THREADS) as pool:
