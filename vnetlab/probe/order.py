@@ -25,8 +25,10 @@ table.
 """
 TILE = 12
 """Nodes on a side of a block: its square is the number of pairs."""
-RECEIVERS = 128
-"""Nodes that a sender sends to before the next one does: so many packets fit every receive buffer."""
+PER_SENDER = 112
+"""Shots of a sender before the next one's turn: as many packets fit every receive buffer, with room for a few
+that its node has beside those of pairs (`sending.CHUNK`).
+"""
 
 
 def in_blocks(
@@ -41,12 +43,20 @@ def in_blocks(
     control, advertises = source < 0, rows["kind"] == Kind.RA
     paired = ~control & ~advertises & ~free
     at_once = np.flatnonzero(free & ~control & ~advertises)
-    tiles = destination[at_once] // RECEIVERS
+    tiles = destination[at_once] // _receivers(source[at_once], destination[at_once])
     at_once = at_once[np.lexsort([at_once, source[at_once], tiles])]
     blocks = [Block(tuple(at_once.tolist()), ())]
     blocks += _pairs(np.flatnonzero(paired), rows["kind"], source, destination, names)
     rest = [Block(tuple(np.flatnonzero(of).tolist()), ()) for of in (control, advertises & ~control)]
     return tuple(block for block in (*blocks, *rest) if block.shots)
+
+
+def _receivers(source: Numbers, destination: Numbers) -> int:
+    """Return how many nodes a sender sends to at a time, by how many shots a pair has."""
+    if not len(source):
+        return PER_SENDER
+    pairs = len(np.unique(source.astype(np.int64) * (int(destination.max()) + 1) + destination))
+    return max(1, PER_SENDER * pairs // len(source))
 
 
 def _pairs(
