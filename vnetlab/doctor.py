@@ -106,7 +106,6 @@ def _promises(topology: Topology | None) -> Iterator[Check]:
     """Yield what the machine's own rules would do to the promises of labs on it."""
     from vnetlab import local
     from vnetlab.errors import VnetlabError
-    from vnetlab.interference import REMEDY
 
     for each in [topology] if topology is not None else _running():
         if each.local is None:
@@ -114,10 +113,12 @@ def _promises(topology: Topology | None) -> Iterator[Check]:
         name = f"promises of {each.name}"
         try:
             found = local.hindered(local.seen(each, each.name), each.name)
-        except VnetlabError as error:
+        except (ImportError, VnetlabError) as error:
             yield Check(Area.INTERFERENCE, name, State.UNKNOWN, f"not looked at: {error}", "run it as root")
             continue
         if found:
+            from vnetlab.interference import REMEDY
+
             yield Check(Area.INTERFERENCE, name, State.LIMITED, "; ".join(map(str, found)), REMEDY)
         else:
             yield Check(Area.INTERFERENCE, name, State.OK, "kept by this machine's own rules too")

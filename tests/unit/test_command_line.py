@@ -22,7 +22,7 @@ from vnetlab.errors import (
     TopologyError,
 )
 
-HEAVY = ("pydantic", "networkx", "numpy", "rich", "scapy", "pyroute2", "yaml", "asyncio")
+HEAVY = ("pydantic", "networkx", "numpy", "rich", "scapy", "yaml", "asyncio")
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

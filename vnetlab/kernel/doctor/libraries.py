@@ -34,7 +34,6 @@ LIBRARIES = (
     Library("networkx", "3.2", "routes"),
     Library("numpy", "1.26", "probing"),
     Library("pydantic", "2.7", "topology files"),
-    Library("pyroute2", "0.9.1", "devices, addresses, routes"),
     Library("PyYAML", "6.0.1", "topology files", module="yaml"),
     Library("rich", "13.7", "reports"),
     Library("scapy", "2.6", "probing"),
