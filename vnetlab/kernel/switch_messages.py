@@ -74,6 +74,11 @@ def set_forwarding(index: int) -> bytes:
     return _port(index, "IFLA_BRPORT_STATE", _FORWARDING)
 
 
-def _port(index: int, attribute: str, value: int) -> bytes:
+def forget_macs(index: int) -> bytes:
+    """Return the request that has a bridge forget what it has learned to be behind a port."""
+    return _port(index, "IFLA_BRPORT_FLUSH", b"")
+
+
+def _port(index: int, attribute: str, value: int | bytes) -> bytes:
     data = ("IFLA_INFO_SLAVE_DATA", ((attribute, value),))
     return change_link(index, ("IFLA_LINKINFO", (("IFLA_INFO_SLAVE_KIND", "bridge"), data)))

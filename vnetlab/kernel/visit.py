@@ -28,6 +28,7 @@ from vnetlab.plan import (
     DeleteLink,
     DetachPort,
     EndFlows,
+    ForgetMacs,
     ForgetNeighbours,
     ForwardPort,
     IsolatePort,
@@ -176,6 +177,10 @@ class Visit:
         found = [link for link in links if link.name == step.device]
         if any(link.blocked for link in found):
             self._queue(step, switch_messages.set_forwarding(found[0].index))
+
+    @do.register
+    def _(self, step: ForgetMacs) -> None:
+        self._queue(step, switch_messages.forget_macs(self._index(step, step.device)))
 
     @do.register
     def _(self, step: LinkUp) -> None:

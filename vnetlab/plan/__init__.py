@@ -29,6 +29,7 @@ from vnetlab.plan.order import build, diff
 from vnetlab.plan.port_steps import (
     AttachPort,
     DetachPort,
+    ForgetMacs,
     ForwardPort,
     IsolatePort,
     SetOptions,
@@ -66,6 +67,7 @@ __all__ = [
     "DetachPort",
     "Effect",
     "EndFlows",
+    "ForgetMacs",
     "ForgetNeighbours",
     "ForwardPort",
     "IsolatePort",

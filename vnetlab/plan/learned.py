@@ -1,10 +1,15 @@
-"""What nodes have learned of their neighbours, and is no longer so after a change. Pure.
+"""What nodes and bridges have learned of others, and is no longer so after a change. Pure.
 
 A node believes for up to a minute that an address is at the MAC where it was (REACHABLE of RFC 4861, section
 7.3.2, which Linux keeps for ARP too). So where an address is at another MAC on a link, those on that link
 forget it, and ask when they next need it; all else that they have learned stays. Rejected: announcing the new
 MAC, as real machines do, since an announcement can be lost; and writing the new MAC into their tables, since
 the bridges in between learn from question and answer where it is.
+
+A bridge believes for five minutes that a MAC is behind the port where it was heard (`ageing_time`), and no
+longer if the port leaves it. So where a port moves to another bridge of its namespace, only those in between
+are wrong: what was heard by their trunks to each other is forgotten, and frames are flooded until it is heard
+anew.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnetlab.plan.device_steps import ForgetNeighbours
+from vnetlab.plan.port_steps import ForgetMacs
 from vnetlab.state import Neighbour, Veth
 
 if TYPE_CHECKING:
@@ -41,6 +47,19 @@ def outdated(before: State, after: State, kept: frozenset[End]) -> Iterator[Forg
             known = tuple(Neighbour(link.name, a, mac) for a in moved for mac in sorted(now[a]))
             if known:
                 yield ForgetNeighbours(namespace.name, link.name, known)
+
+
+def misplaced(before: State, after: State, kept: frozenset[End]) -> Iterator[ForgetMacs]:
+    """Yield of which ports bridges have to forget whom they heard there."""
+    masters = {(n.name, link.name): link.master for n in before.namespaces for link in n.links if link.master}
+    for namespace in after.namespaces:
+        ports = {link.name: link for link in namespace.links if link.master}
+        stay = [link for name, link in ports.items() if (namespace.name, name) in kept]
+        if all(masters.get((namespace.name, link.name), link.master) == link.master for link in stay):
+            continue
+        for link in stay:
+            if isinstance(link, Veth) and link.peer_namespace == namespace.name and link.peer in ports:
+                yield ForgetMacs(namespace.name, link.name)
 
 
 def _placed(state: State) -> set[tuple[object, ...]]:

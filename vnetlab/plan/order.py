@@ -86,6 +86,7 @@ def _diff(present: State, desired: State) -> Plan:
             *made,
             *(step for each in spaces for step in each.completions(joined)),
             *(step for each in old for step in each.changes()),
+            *learned.misplaced(present, desired, devices.kept),
             *(DeleteLink(*end) for end in doomed if end not in first),
             *(step for each in old for step in each.openings()),
             *(step for each in spaces for step in each.ups()),

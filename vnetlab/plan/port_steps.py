@@ -73,6 +73,18 @@ class SetOptions(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetMacs(Step):
+    """Have a bridge forget what it has learned to be behind one of its ports."""
+
+    device: str
+
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    def _what(self) -> str:
+        return f"forget who was heard by port {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardPort(Step):
     """Have a port with carrier forward, if something keeps it from that."""
 
