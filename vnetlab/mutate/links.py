@@ -80,8 +80,28 @@ def _mtus(state: State, namespace: Namespace, link: Link) -> Iterator[Fault]:
 def _elsewhere(state: State, namespace: Namespace, link: Link) -> Iterator[Fault]:
     for bridge in namespace.links:
         if isinstance(bridge, Bridge) and link.master not in ("", bridge.name):
+            if _is_loop(namespace, link, bridge.name):
+                continue  # one frame in it, and nothing else can be judged any more
             what = f"on the bridge {_readable(bridge)}"
             yield _fault(state, fault.BRIDGE, namespace, link, what, master=bridge.name)
+
+
+def _is_loop(namespace: Namespace, link: Link, bridge: str) -> bool:
+    """Tell whether frames would go round if a port of a namespace were one of that bridge."""
+    if not isinstance(link, Veth) or link.peer_namespace != namespace.name:
+        return False
+    others = [port for port in namespace.links if port.name not in (link.name, link.peer)]
+    masters = {port.name: port.master for port in namespace.links}
+    joined = [
+        {port.master, masters[port.peer]}
+        for port in others
+        if isinstance(port, Veth) and port.peer_namespace == namespace.name and port.master
+    ]
+    reached, before = {masters[link.peer]}, set[str]()
+    while reached != before:
+        before = reached
+        reached = reached.union(*(pair for pair in joined if pair & reached))
+    return bridge in reached
 
 
 def _isolation(state: State, namespace: Namespace) -> Iterator[Fault]:
@@ -94,7 +114,7 @@ def _twins(state: State, host: Namespace) -> Iterator[Fault]:
     """Yield one VM with the MAC of its neighbour, for each bridge with two."""
     for bridge in host.links:
         ports = [link for link in host.links if bridge.name == link.master and isinstance(link, Veth)]
-        ends = [(port.peer_namespace, port.peer) for port in ports]
+        ends = [(p.peer_namespace, p.peer) for p in ports if p.peer_namespace != host.name]
         nics = [(state.namespace(name), nic) for name, nic in ends if not name.startswith("segment:")]
         if not isinstance(bridge, Bridge) or len(nics) < 2:
             continue
