@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vnetlab import garbage, names, settings
+from vnetlab.cascade import outside_nics
+from vnetlab.leaves import SWITCH, tree_of_segment, trees_of_host
 from vnetlab.modes import OBJECTS, PROPERTIES
 from vnetlab.modes.base import Context
 from vnetlab.ruleset import router_table, tables_for
@@ -25,6 +28,7 @@ from vnetlab.topology.model import Family, Mode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from vnetlab.leaves import Tree
     from vnetlab.modes.base import Objects
     from vnetlab.topology.model import (
         Host,
@@ -37,8 +41,6 @@ if TYPE_CHECKING:
         Topology,
         Vm,
     )
-
-_SWITCH = "switch"
 
 
 def compile_topology(topology: Topology) -> State:
@@ -75,40 +77,32 @@ def _state(same: _Same) -> State:
 
 def _segment(topology: Topology, segment: Segment) -> Namespace:
     """Return a segment: a switch in a namespace of its own, with no part in IP at all."""
+    tree = tree_of_segment(topology, segment)
     ports = tuple(
         Veth(
             name=names.port(node, nic.name),
             altname=names.altname(node, nic.name),
             mac=names.port_mac(node, nic.name),
             mtu=segment.mtu,
-            master=_SWITCH,
+            master=tree.master(node, nic.name),
             peer_namespace=node,
             peer=names.nic_device(nic.name),
         )
-        for node, nic in _outside_nics(topology)
+        for node, nic in outside_nics(topology)
         if nic.lan.name == segment.name
     )
     switch = Bridge(
-        name=_SWITCH,
+        name=SWITCH,
         altname=names.altname(segment.name),
-        mac=names.port_mac(segment.name, _SWITCH),
+        mac=names.port_mac(segment.name, SWITCH),
         mtu=segment.mtu,
     )
     return Namespace(
         name=names.segment_namespace(segment.name),
         kind="segment",
-        links=(switch, *ports),
+        links=(switch, *tree.links(segment.mtu), *ports),
         sysctls=settings.SWITCH,
     )
-
-
-def _outside_nics(topology: Topology) -> Iterator[tuple[str, Nic]]:
-    for host in topology.hosts.values():
-        for nic in host.nics.values():
-            yield host.name, nic
-    for machine in topology.machines.values():
-        for nic in machine.nics:
-            yield machine.name, nic
 
 
 def _end_node(topology: Topology, node: Machine | Vm, kind: str) -> Namespace:
@@ -160,12 +154,13 @@ def _device_towards(hop: IPAddress, nics: Mapping[str, Nic]) -> str:
 
 
 def _host(topology: Topology, host: Host) -> Namespace:
-    parts = {n.name: OBJECTS[n.mode](_context(topology, host, n)) for n in host.networks.values()}
+    trees = trees_of_host(topology, host)
+    parts = {n.name: _part(topology, host, n, trees[n.name]) for n in host.networks.values()}
     devices = {names.host_device(host, nic): nic for nic in host.nics.values()}
     return Namespace(
         name=host.name,
         kind="host",
-        links=tuple(_host_links(topology, host, parts)),
+        links=tuple(_host_links(topology, host, parts, trees)),
         addresses=(
             *(Address(dev, address) for dev, nic in devices.items() for address in nic.addresses),
             *(address for part in parts.values() for address in part.addresses),
@@ -179,6 +174,12 @@ def _host(topology: Topology, host: Host) -> Namespace:
         ),
         tables=tables_for(tuple(parts.values()), tuple(devices) if _has_private(host) else ()),
     )
+
+
+def _part(topology: Topology, host: Host, network: Network, tree: Tree) -> Objects:
+    """Return what a network adds to its host: its mode's objects, and what leaves need in any mode."""
+    part = OBJECTS[network.mode](_context(topology, host, network, tree))
+    return replace(part, netdev_chains=(*part.netdev_chains, *tree.walls()))
 
 
 def _forwarding(host: Host) -> Iterator[Sysctl]:
@@ -206,7 +207,9 @@ def _uplink_sysctls(host: Host) -> Iterator[Sysctl]:
             yield Sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "0")
 
 
-def _host_links(topology: Topology, host: Host, parts: Mapping[str, Objects]) -> Iterator[Link]:
+def _host_links(
+    topology: Topology, host: Host, parts: Mapping[str, Objects], trees: Mapping[str, Tree]
+) -> Iterator[Link]:
     for nic in host.nics.values():
         device = names.host_device(host, nic)
         bridged = device != names.nic_device(nic.name)
@@ -224,16 +227,17 @@ def _host_links(topology: Topology, host: Host, parts: Mapping[str, Objects]) ->
         )
     yield from (part.bridge for part in parts.values() if part.bridge)
     for network in host.networks.values():
+        tree = trees[network.name]
+        # Bridge networks of one uplink share a bridge, whose isolated flag cannot tell them apart.
+        isolated = network.port_isolation and network.mode is not Mode.BRIDGE
+        yield from tree.links(network.mtu, isolated=isolated)
         for vm, nic in topology.vms_of(network):
-            yield _vm_port(host, network, vm, nic)
+            yield _vm_port(vm, nic, tree.master(vm.name, nic.name), isolated=isolated)
 
 
-def _vm_port(host: Host, network: Network, vm: Vm, nic: Nic) -> Link:
+def _vm_port(vm: Vm, nic: Nic, bridge: str, *, isolated: bool) -> Link:
     name, mac = names.port(vm.name, nic.name), names.port_mac(vm.name, nic.name)
     alt = names.altname(vm.name, nic.name)
-    bridge = names.network_bridge(host, network)
-    # Bridge networks of one uplink share a bridge, whose isolated flag cannot tell them apart.
-    isolated = network.port_isolation and network.mode is not Mode.BRIDGE
     if vm.backend == "tap":
         return Tap(
             name=name, altname=alt, mac=mac, mtu=nic.mtu, master=bridge, isolated=isolated,
@@ -251,7 +255,7 @@ def _vm_port(host: Host, network: Network, vm: Vm, nic: Nic) -> Link:
     )
 
 
-def _context(topology: Topology, host: Host, network: Network) -> Context:
+def _context(topology: Topology, host: Host, network: Network, tree: Tree) -> Context:
     uplink = host.nics.get(network.uplink)
     public = [
         n for n in host.networks.values() if PROPERTIES[n.mode].public and n.lan.host and n is not network
@@ -270,7 +274,7 @@ def _context(topology: Topology, host: Host, network: Network) -> Context:
         ),
         vm_addresses={vm.name: nic.addresses for vm, nic in vms},
         elsewhere=frozenset(vm.name for vm, _ in vms if len(vm.nics) > 1),
-        vm_ports=tuple(names.port(vm.name, nic.name) for vm, nic in vms),
+        inner_ports=(*(names.port(vm.name, nic.name) for vm, nic in vms), *tree.trunks),
     )
 
 

@@ -35,6 +35,19 @@ def uplink_bridge(host: str, nic: str) -> str:
     return _hashed("vu", host, nic)
 
 
+def leaf_bridge(path: tuple[str, ...], leaf: int) -> str:
+    """Return a further bridge of a network or segment whose ports do not fit on one.
+
+    ``path`` is host and network, or the segment.
+    """
+    return _hashed("vc", *path, str(leaf))
+
+
+def trunk(path: tuple[str, ...], leaf: int) -> tuple[str, str]:
+    """Return the ends of the veth pair that joins a leaf to the bridge above it: the upper, and its own."""
+    return _hashed("vd", *path, str(leaf)), _hashed("ve", *path, str(leaf))
+
+
 def port(node: str, nic: str) -> str:
     """Return the bridge port that a node's NIC is plugged into."""
     return _hashed("vp", node, nic)

@@ -123,7 +123,7 @@ def test_a_new_lab_that_the_kernel_refuses_is_not_there(
     lab_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loader refuses so large a network; here it does not."""
-    monkeypatch.setattr("vnetlab.topology.validate.MAX_BRIDGE_PORTS", PORTS + 9)
+    monkeypatch.setattr("vnetlab.cascade.MAX_BRIDGE_PORTS", PORTS + 9)
     vms = ", ".join(f"vm{n}: home" for n in range(PORTS + 1))
     text = BEFORE.replace("vms: {web: home, cam: home, tool: den}", f"vms: {{{vms}}}")
     text = text.replace("10.40.0.0/22", "10.40.0.0/21")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import kind_of
 from vnetlab.modes import bridge, host_only, isolated, nat, routed
+from vnetlab.modes.cascades import one_host_side
 from vnetlab.modes.crossings import crossings
 from vnetlab.modes.denials import denials, outsiders_to_nowhere
 from vnetlab.modes.edges import edges
@@ -99,6 +100,7 @@ def _beside_pairs(world: World, topology: Topology) -> Iterator[Guarantee]:
     yield from crossings(world)
     for network in topology.networks:
         yield from PROMISES[network.mode](world, network)
+        yield from one_host_side(world, network)
         if PROPERTIES[network.mode].presence:
             yield from edges(world, network)
             yield from denials(world, network)

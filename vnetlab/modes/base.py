@@ -58,8 +58,8 @@ class Context:
     """Addresses of the network's VMs on it, by VM."""
     elsewhere: frozenset[str]
     """VMs that are on other networks too."""
-    vm_ports: tuple[str, ...]
-    """Bridge ports of the network's VMs."""
+    inner_ports: tuple[str, ...]
+    """Bridge ports behind which are VMs of the network and nobody else: theirs, and those of trunks."""
 
 
 @dataclass(frozen=True, slots=True)

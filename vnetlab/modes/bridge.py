@@ -9,6 +9,7 @@ LAN, seen by everyone on it under their own MAC and address. The host has its LA
 | --- | --- |
 | `uplink` | the host's NIC that becomes a port of the switch; may be left out where the host has one NIC |
 | `port_isolation` | VMs of this network do not reach each other; everyone else reaches them |
+| `cascade` | the network may have more VMs than one Linux bridge takes: past 1,000, on several bridges |
 
 Subnets and MTU are those of the uplink's segment.
 
@@ -50,9 +51,9 @@ PROPERTIES = Properties(outward=True, inward=True, presence=False)
 
 def objects_for(context: Context) -> Objects:
     """Return what a bridge network adds to its host, whose bridge belongs to the uplink."""
-    if not context.network.port_isolation or not context.vm_ports:
+    if not context.network.port_isolation or not context.inner_ports:
         return Objects()
-    ports = devices(context.vm_ports)
+    ports = devices(context.inner_ports)
     return Objects(
         bridge_rules=(
             NftRule(

@@ -10,6 +10,7 @@ The host reaches them. No outsider does, whatever routes it adds.
 | `subnets` | prefixes of the network, of either family; required |
 | `reach` | other networks of the host to which its VMs may begin flows |
 | `port_isolation` | its VMs do not reach each other either |
+| `cascade` | the network may have more VMs than one Linux bridge takes: past 1,000, on several bridges |
 | `deny` | `reject` (ICMP administratively prohibited, the default) or `drop`, for flows that VMs begin |
 | `mtu` | of the network, 1500 by default |
 

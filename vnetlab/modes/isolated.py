@@ -9,6 +9,7 @@ answers no ARP request and no neighbour solicitation, no frame passes between it
 | --- | --- |
 | `subnets` | prefixes that the VMs' addresses are taken from; any prefix, used elsewhere or not |
 | `port_isolation` | its VMs do not reach each other either |
+| `cascade` | the network may have more VMs than one Linux bridge takes: past 1,000, on several bridges |
 | `mtu` | of the network, 1500 by default |
 
 ## What becomes of it in Linux

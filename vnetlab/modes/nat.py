@@ -17,6 +17,7 @@ IPv6 is translated too.
 | `forwards` | ports of the uplink's addresses that are handed to a VM |
 | `reach` | other networks of the host to which its VMs may begin flows, untranslated |
 | `port_isolation` | its VMs do not reach each other, neither by the bridge nor by way of the host |
+| `cascade` | the network may have more VMs than one Linux bridge takes: past 1,000, on several bridges |
 | `deny` | `reject` (ICMP administratively prohibited, the default) or `drop`, for denied flows |
 | `mtu` | of the network, 1500 by default |
 

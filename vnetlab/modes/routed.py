@@ -11,6 +11,7 @@ them by static routes through the host's LAN address. Both sides may begin a flo
 | `subnets` | prefixes of the network, of either family; required |
 | `reach` | private networks of the host to which its VMs may begin flows |
 | `port_isolation` | its VMs do not reach each other, neither by the bridge nor by way of the host |
+| `cascade` | the network may have more VMs than one Linux bridge takes: past 1,000, on several bridges |
 | `deny` | `reject` (ICMP administratively prohibited, the default) or `drop`, for denied flows |
 | `mtu` | of the network, 1500 by default |
 

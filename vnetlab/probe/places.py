@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import names
+from vnetlab.leaves import tree_of_segment, trees_of_host
 from vnetlab.probe.exits import exits_of, packed_mac
 from vnetlab.probe.flight import Kind, Point, Role, Station
 from vnetlab.topology.links import macs_on_links
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vnetlab.guarantees import Flow
+    from vnetlab.leaves import Tree
     from vnetlab.topology.model import IPInterface, Lan, Nic, Topology
 
 
@@ -30,7 +32,7 @@ class Plug(NamedTuple):
 
     lan: Lan
     bridge: tuple[str, str]
-    """Namespace and device; of a segment's bridge, which has all that is no VM's, without the device."""
+    """Namespace and device; of a segment's own bridge, which has all that is no VM's, without the device."""
 
 
 class Places:
@@ -107,14 +109,26 @@ class Places:
     def plug(self, node: str, nic: str) -> Plug:
         """Return where a NIC is plugged in."""
         own = next(one for one in self._nics[node] if one.name == nic)
-        segment = (names.segment_namespace(own.lan.name), "")
         if vm := self._topology.vms.get(node):
-            host = self._topology.hosts[vm.host]
-            return Plug(own.lan, (host.name, names.network_bridge(host, host.networks[own.network])))
+            return Plug(own.lan, (vm.host, self._trees[vm.host, own.network].master(node, nic)))
+        tree = self._trees["", own.lan.name]
+        device = tree.master(node, nic)
+        segment = (tree.namespace, "" if device == tree.hub else device)
         if found := self._topology.hosts.get(node):
             device = names.host_device(found, own)
             return Plug(own.lan, segment if device == names.nic_device(nic) else (node, device))
         return Plug(own.lan, segment)
+
+    @cached_property
+    def _trees(self) -> dict[tuple[str, str], Tree]:
+        """The bridges of networks, by host and network, and of segments, without a host."""
+        known = self._topology
+        of_hosts = {
+            (host.name, network): tree
+            for host in known.hosts.values()
+            for network, tree in trees_of_host(known, host).items()
+        }
+        return of_hosts | {("", name): tree_of_segment(known, s) for name, s in known.segments.items()}
 
     def heard_by(self, node: str, sender: str, nic: str) -> tuple[str, ...]:
         """Return a host's devices on the links that a sender is on, by that NIC or any; none of others.

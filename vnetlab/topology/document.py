@@ -60,6 +60,11 @@ class SegmentDoc(Element):
         description="Prefixes of the LAN. What is on it and has no fixed address gets one of each.",
     )
     mtu: Mtu = Field(default=1500, description="MTU of everything on it, in bytes.")
+    cascade: bool = Field(
+        default=False,
+        description="Whether it may have more NICs than one Linux bridge takes: past 1,000 they are spread "
+        "over a tree of bridges.",
+    )
 
 
 class AttachmentDoc(Element):
@@ -116,6 +121,11 @@ class NetworkDoc(Element):
         "begin flows, beside what the mode allows.",
     )
     port_isolation: bool = Field(default=False, description="VMs of this network do not reach each other.")
+    cascade: bool = Field(
+        default=False,
+        description="Whether it may have more VMs than one Linux bridge takes: past 1,000 they are spread "
+        "over a tree of bridges.",
+    )
     deny: Literal["reject", "drop"] | None = Field(
         default=None,
         description="routed, host-only and nat: whether a denied flow of a VM is answered by ICMP "

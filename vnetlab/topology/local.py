@@ -68,6 +68,10 @@ def _check_segment(doc: SegmentDoc, path: Path, report: Report) -> None:
         report.add((*path, "subnets"), wrong, remedy)
     if "mtu" in doc.model_fields_set:
         report.add((*path, "mtu"), "the LAN of this very machine has the MTU of the machine's NIC", remedy)
+    if doc.cascade:
+        report.add(
+            (*path, "cascade"), "the LAN of this very machine is real, not a bridge of the lab", remedy
+        )
 
 
 def _check_host(doc: HostDoc, path: Path, report: Report) -> None:
@@ -79,6 +83,14 @@ def _check_host(doc: HostDoc, path: Path, report: Report) -> None:
             if getattr(nic_doc, key) is not None:
                 wrong = "a NIC of this very machine has its own"
                 report.add((*path, "nics", nic, key), wrong, "leave it out: it is read from the machine")
+    for name, network in doc.networks.items():
+        if network.cascade:
+            wrong = (
+                "this very machine may show its IP rules what its bridges forward (bridge-nf-call-iptables), "
+                "and would show it again at every further bridge"
+            )
+            remedy = f"leave it out; spread the VMs of {name} over several networks if they are too many"
+            report.add((*path, "networks", name, "cascade"), wrong, remedy)
     if doc.routes:
         wrong = "this very machine has its own routes, and a lab adds none to them"
         report.add((*path, "routes"), wrong, "leave them out")

@@ -10,14 +10,7 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING
 
 from vnetlab.errors import Place
@@ -89,6 +82,7 @@ class Segment:
     name: str
     subnets: tuple[IPNetwork, ...]
     mtu: int = 1500
+    cascade: bool = False
     place: Place = NOWHERE
 
 
@@ -155,6 +149,8 @@ class Network:
     port_isolation: bool = False
     deny: str = "reject"
     """``reject`` (say so by ICMP) or ``drop``, for denied flows that VMs begin."""
+    cascade: bool = False
+    """Whether it may have more ports than one switch takes, on several."""
     place: Place = NOWHERE
 
     def address(self, family: Family) -> IPInterface | None:

@@ -61,6 +61,7 @@ def resolve_network(host: HostView, name: str, doc: NetworkDoc, macs: Macs, repo
         forwards=_forwards(doc, path, report),
         reach=tuple(doc.reach),
         port_isolation=doc.port_isolation,
+        cascade=doc.cascade,
         deny=doc.deny or "reject",
         place=report.place(path),
     )
@@ -81,6 +82,7 @@ def _bridge(host: HostView, name: str, doc: NetworkDoc, uplink: str, report: Rep
         mac=port.mac,
         mtu=port.mtu,
         port_isolation=doc.port_isolation,
+        cascade=doc.cascade,
         place=report.place(("hosts", host.name, "networks", name)),
     )
 

@@ -109,7 +109,7 @@ def _resolve_segments(draft: _Draft) -> None:
                 wrong = "has bits set behind the prefix, and a segment has no address"
                 report.add((*path, "subnets", index), wrong, f"write {subnet.prefix}")
         prefixes = tuple(subnet.prefix for subnet in doc.subnets)
-        draft.segments[name] = Segment(name, prefixes, doc.mtu, report.place(path))
+        draft.segments[name] = Segment(name, prefixes, doc.mtu, doc.cascade, report.place(path))
 
 
 def _segment(draft: _Draft, name: str, path: Path) -> Segment | None:

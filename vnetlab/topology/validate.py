@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from vnetlab.topology.bridge_sizes import check_bridge_sizes
 from vnetlab.topology.complete import check_routes
 from vnetlab.topology.model import Family, Mode
 from vnetlab.topology.networks import WITH_UPLINK, check_reach
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from vnetlab.topology.report import Path, Report
     from vnetlab.topology.resolve import Resolved
 
-MAX_BRIDGE_PORTS: Final = 1000
-"""The kernel takes 1,023 (BR_MAX_PORTS in net/bridge/br_private.h); the rest is for uplinks."""
-
 
 def validate(document: Document, resolved: Resolved, report: Report) -> None:
     """Report everything that does not fit together."""
@@ -28,7 +25,7 @@ def validate(document: Document, resolved: Resolved, report: Report) -> None:
     _check_node_names(topology, report)
     check_overlaps(topology, report)
     check_connected(topology, report)
-    _check_bridge_sizes(topology, report)
+    check_bridge_sizes(topology, report)
     for host in topology.hosts.values():
         for network in host.networks.values():
             check_reach(network, host.networks, report)
@@ -56,30 +53,6 @@ def _node_paths(topology: Topology) -> Iterator[tuple[str, Path]]:
     yield from (("host", ("hosts", name)) for name in topology.hosts)
     yield from (("machine", ("machines", name)) for name in topology.machines)
     yield from (("VM", ("hosts", vm.host, "vms", vm.name)) for vm in topology.vms.values())
-
-
-def _check_bridge_sizes(topology: Topology, report: Report) -> None:
-    vms: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], Network] = {}
-    for network in topology.networks:
-        bridge = network.uplink if network.mode is Mode.BRIDGE else f"/{network.name}"
-        vms[network.host, bridge] += len(topology.vms_of(network))
-        first.setdefault((network.host, bridge), network)
-    for key, count in vms.items():
-        network = first[key]
-        path: Path = ("hosts", network.host, "networks", network.name)
-        _check_size(count, "VMs", path, "spread them over several networks", report)
-    nics = [nic for host in topology.hosts.values() for nic in host.nics.values()]
-    nics += [nic for machine in topology.machines.values() for nic in machine.nics]
-    for lan, count in Counter(nic.lan for nic in nics).items():
-        remedy = "spread them over several segments with a router between"
-        _check_size(count, "NICs of hosts and machines", ("segments", lan.name), remedy, report)
-
-
-def _check_size(count: int, what: str, path: Path, remedy: str, report: Report) -> None:
-    if count > MAX_BRIDGE_PORTS:
-        wrong = f"has {count:,} {what}, and one Linux bridge takes {MAX_BRIDGE_PORTS:,}"
-        report.add_to_key(path, wrong, remedy)
 
 
 def _check_forward_targets(resolved: Resolved, network: Network, report: Report) -> None:
