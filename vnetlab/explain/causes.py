@@ -169,6 +169,10 @@ def _ports(case: _Case) -> Cause:
     return case.because("its VMs do not reach each other (port_isolation)", "port_isolation")
 
 
+def _leaf(case: _Case) -> Cause:
+    return case.because("the host is on the hub of the network, and on none of its leaf bridges", "cascade")
+
+
 def _leak(case: _Case) -> Cause:
     return case.because("nothing leaves a NAT network untranslated")
 
@@ -193,6 +197,7 @@ def _router_nowhere(case: _Case) -> Cause:
 _RULES: tuple[tuple[str, Callable[[_Case], Cause]], ...] = (
     ("frame of a VM to the host", _isolated),
     ("frame of the host to the VMs", _isolated_inward),
+    ("frame to the host by leaf", _leaf),
     ("forged source", _forged),
     ("its addresses as source from elsewhere", _alien),
     ("has no ipv", _no_part),
@@ -224,11 +229,7 @@ def _policy(case: _Case) -> Cause:
 def _not_a_chain(case: _Case) -> Cause:
     hop = case.hop
     if hop.stage == "bridge" and hop.object.endswith("are isolated"):
-        port = case.lexicon.port(hop.namespace, hop.object.split(" ")[0])
-        vm = case.lexicon.topology.vms.get(port[0]) if port else None
-        nic = next((n for n in vm.nics if port and n.name == port[1]), None) if vm else None
-        host = case.lexicon.topology.hosts.get(hop.namespace)
-        network = host.networks.get(nic.network) if host and nic else None
+        network = case.lexicon.network_behind(hop.namespace, hop.object.split(" ")[0])
         return _ports(_Case(case.lexicon, hop, case.journey, case.packet, network))
     if hop.verdict == "no route":
         return _no_route(case)

@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from vnetlab import names
+from vnetlab.leaves import tree_of_segment, trees_of_host
 from vnetlab.topology.model import Host, Mode
 
 if TYPE_CHECKING:
+    from vnetlab.leaves import Tree
     from vnetlab.topology.model import IPAddress, Machine, Network, Topology, Vm
 
 _SEGMENT = names.segment_namespace("")
@@ -25,8 +27,17 @@ class Lexicon:
         self._ports: dict[tuple[str, str], tuple[str, str]] = {}
         self._nics: dict[tuple[str, str], str] = {}
         self._macs: dict[str, str] = {}
+        self._leaves: dict[tuple[str, str], str] = {}
+        self._trunks: dict[tuple[str, str], str] = {}
+        self._behind: dict[tuple[str, str], Network] = {}
         for node in topology.nodes():
             self._add(node)
+        for host in topology.hosts.values():
+            for name, tree in trees_of_host(topology, host).items():
+                self._add_leaves(tree, f"network {name}")
+                self._add_ports(tree, host.networks[name])
+        for segment in topology.segments.values():
+            self._add_leaves(tree_of_segment(topology, segment), f"segment {segment.name}")
 
     def _add(self, node: Host | Vm | Machine) -> None:
         nics = node.nics.values() if isinstance(node, Host) else node.nics
@@ -46,6 +57,16 @@ class Lexicon:
             if network.mode is not Mode.BRIDGE:
                 self._macs[network.mac] = node.name
                 self._networks[node.name, names.network_bridge(node, network)] = network
+
+    def _add_leaves(self, tree: Tree, about: str) -> None:
+        for leaf in tree.leaves:
+            self._leaves[tree.namespace, tree.bridge(leaf)] = f"leaf {leaf + 1} of {about}"
+            for end in tree.ends(leaf):
+                self._trunks[tree.namespace, end] = f"the trunk of leaf {leaf + 1}"
+
+    def _add_ports(self, tree: Tree, network: Network) -> None:
+        ports = [names.port(vm.name, nic.name) for vm, nic in self.topology.vms_of(network)]
+        self._behind |= {(network.host, port): network for port in (*ports, *tree.trunks)}
 
     def place(self, namespace: str) -> str:
         """Return a namespace's name as people say it."""
@@ -67,11 +88,19 @@ class Lexicon:
 
     def is_port(self, namespace: str, device: str) -> bool:
         """Tell a bridge port, whatever it is called elsewhere: a frame there is on its way through."""
-        if (namespace, device) in self._ports:
+        if (namespace, device) in self._ports or self.is_trunk(namespace, device):
             return True
         host = self.topology.hosts.get(namespace)
         nic = host.nics.get(self._nics.get((namespace, device), "")) if host else None
         return bool(host and nic and names.host_device(host, nic) != device)
+
+    def network_behind(self, namespace: str, device: str) -> Network | None:
+        """Return the network that all those are VMs of who are behind a bridge port."""
+        return self._behind.get((namespace, device))
+
+    def is_trunk(self, namespace: str, device: str) -> bool:
+        """Tell an end of the veth pair that joins two bridges of one network or segment."""
+        return (namespace, device) in self._trunks
 
     def is_bridge(self, namespace: str, device: str) -> bool:
         """Tell the bridge that took the place of a host's NIC."""
@@ -89,6 +118,9 @@ class Lexicon:
         found = self.network(namespace, device)
         if found:
             return f"network {found.name}"
+        inner = self._leaves.get((namespace, device)) or self._trunks.get((namespace, device))
+        if inner:
+            return inner
         nic = self._nics.get((namespace, device))
         if nic:
             return nic
@@ -117,7 +149,7 @@ class Lexicon:
 
     def words(self, namespace: str, text: str) -> str:
         """Replace the kernel's device names in a text."""
-        return re.sub(r"\bv[bpun][0-9a-f]{8,12}\b", lambda m: self.device(namespace, m[0]), text)
+        return re.sub(r"\bv[bpuncde][0-9a-f]{8,12}\b", lambda m: self.device(namespace, m[0]), text)
 
     def network_at(self, host: str, address: IPAddress) -> Network | None:
         """Return the private network of a host in whose prefixes an address is."""

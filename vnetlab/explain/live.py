@@ -10,6 +10,7 @@ from vnetlab.compile import compile_topology
 from vnetlab.explain import observing
 from vnetlab.explain.answer import tell_of
 from vnetlab.explain.compare import Observed, compare
+from vnetlab.explain.event import What
 from vnetlab.explain.explanation import Explanation
 from vnetlab.explain.lexicon import Lexicon
 from vnetlab.explain.question import guarantee_of
@@ -22,9 +23,10 @@ from vnetlab.probe.follow import PRELOAD, Followed, Order, follow, single
 from vnetlab.probe.observation import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vnetlab.explain.answer import Told
+    from vnetlab.explain.event import Event
     from vnetlab.explain.question import Words
     from vnetlab.guarantees import Guarantee, Outcome
     from vnetlab.kernel.holder import Holder
@@ -87,11 +89,17 @@ def _observed(explanation: Explanation, order: Order, followed: Followed) -> Obs
     events = observing.events_of(lexicon, followed)
     expected = {(event.role, event.header) for event in reference.events}
     at = {event.node for event in reference.events} | {guarantee.destination}
-    copies = tuple(e for e in events if e.node not in at and (e.role, e.header) in expected and not e.verdict)
-    ours = tuple(e for e in events if e not in copies)
-    rows = compare(reference.events, ours) if guarantee.source not in failed else ()
+    copies = tuple(
+        event
+        for event in events
+        if (event.role, event.header) in expected
+        and event.what is What.FRAME
+        and (event.node not in at or _is_beside(lexicon, event, reference.events))
+    )
+    ours = tuple(_once(e for e in events if e not in copies))
+    rows = compare(tuple(_once(reference.events)), ours) if guarantee.source not in failed else ()
     outcome = None if failed else seen.outcome
-    as_present = all(row.agrees for row in compare(explanation.told.events, ours))
+    as_present = all(row.agrees for row in compare(tuple(_once(explanation.told.events)), ours))
     return Observed(
         outcome,
         bool(seen.answers),
@@ -100,6 +108,22 @@ def _observed(explanation: Explanation, order: Order, followed: Followed) -> Obs
         tuple(_trouble(explanation.told, followed, seen, outcome)),
         as_present,
     )
+
+
+def _is_beside(lexicon: Lexicon, event: Event, foreseen: Sequence[Event]) -> bool:
+    """Tell a frame at a trunk that is not on the way: a bridge flooded it to the next one."""
+    return lexicon.is_trunk(event.node, event.thing) and event not in foreseen
+
+
+def _once(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield events; what bridges stop of one frame once, though a flooded frame is stopped at every port."""
+    stopped: set[Event] = set()
+    for event in events:
+        of_bridge = event.what is What.CHAIN and event.thing.startswith("bridge ")
+        if event in stopped and of_bridge and event.verdict == "drop":
+            continue
+        stopped.add(event)
+        yield event
 
 
 def _flooded(lexicon: Lexicon, explanation: Explanation, followed: Followed) -> Iterator[str]:
