@@ -16,6 +16,10 @@ from vnetlab.guarantees import VerdictKind
 from vnetlab.kernel.agent import Agent
 from vnetlab.kernel.read import nodes_of, read
 from vnetlab.lab import Lab
+from vnetlab.mutate.bench import Bench
+from vnetlab.mutate.faults import faults_of
+from vnetlab.mutate.run import judged
+from vnetlab.mutate.score import Fate
 from vnetlab.state import Bridge
 from vnetlab.topology.model import Topology
 
@@ -123,6 +127,19 @@ def test_who_moved_to_another_bridge_is_found_at_once(ended: str) -> None:
 def master(topology: Topology, vm: str) -> str:
     space = compile_topology(topology).namespace("hv")
     return next(link.master for link in space.links if link.altname == f"{vm}.eth0")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("mode", ["bridge", "isolated", "nat"])
+def test_a_wall_of_a_leaf_that_is_gone_is_noticed(mode: str, options: str) -> None:
+    topology = lab_of(mode, 7, options=options)
+    with Bench(topology) as bench:
+        walls = [
+            f for f in faults_of(bench.state) if "+" in f.id and f.id.endswith("-ingress: no such chain")
+        ]
+        found = judged(topology, bench, walls)
+    assert [result.fate for result in found.results] == [Fate.KILLED] * 2
 
 
 def test_more_vms_than_a_bridge_takes_reach_each_other(lab_name: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vnetlab.guarantees import Outcome, Protocol, Special
 from vnetlab.icmp import error_name
 from vnetlab.probe.exits import packed_mac
-from vnetlab.probe.flight import Kind
+from vnetlab.probe.flight import ELSEWHERE, Kind
 from vnetlab.probe.wording import address, happened, mac
 
 if TYPE_CHECKING:
@@ -53,12 +53,14 @@ def _resolution_faults(guarantee: Guarantee, observation: Observation) -> list[s
 
 
 def _arrival_faults(guarantee: Guarantee, observation: Observation, station: Station) -> list[str]:
-    """Return the faults of the best arrival; a second source address is one of its own."""
+    """Return the faults of the best arrival; a second source or a strange device is one of its own."""
     seen = guarantee.seen
     if seen is None:
         return []
     found = [_field_faults(seen, sighting, observation, station) for sighting in observation.arrivals]
     best = min(found, key=len)
+    if not best and any(sighting.nic == ELSEWHERE for sighting in observation.arrivals):
+        best = ["it arrived by a device that is on none of its networks as well"]
     if best or seen.source_address is None:
         return best
     promised = seen.source_address.packed

@@ -207,6 +207,10 @@ class What(IntEnum):
     """The shot at a device of a host, before the host's filters: no delivery."""
 
 
+ELSEWHERE = "?"
+"""Where a host receives what comes by a device that is none of its points."""
+
+
 class Sighting(NamedTuple):
     """Something seen that belongs to a shot.
 
@@ -219,7 +223,7 @@ class Sighting(NamedTuple):
     what: int
     """A What."""
     nic: str
-    """First label of the point that it arrived at."""
+    """First label of the point that it arrived at, or ELSEWHERE."""
     addressed: bool
     """The frame was for this NIC (or for a group), not just flooded past it."""
     source: bytes

@@ -14,6 +14,7 @@ from struct import Struct, pack
 from typing import TYPE_CHECKING
 
 from vnetlab.probe.counters import has_carrier
+from vnetlab.probe.flight import ELSEWHERE
 from vnetlab.probe.greetings import announcements
 from vnetlab.probe.neighbours import Neighbours
 from vnetlab.probe.posts import DONTWAIT, HEADERS, Capture, Notes, Readers, concern, enlarge
@@ -118,7 +119,7 @@ class HostPost:
         try:
             while True:
                 data, ancillary, _, _ = sock.recvmsg(HEADERS, ANCILLARY_BYTES, DONTWAIT)
-                label = self._labels.get(_INT(ancillary[0][2])[0], "?") if ancillary else "?"
+                label = self._labels.get(_INT(ancillary[0][2])[0], ELSEWHERE) if ancillary else ELSEWHERE
                 self._note(self._reader.packet4(data, self._index, label))
         except BlockingIOError:
             return
@@ -128,13 +129,13 @@ class HostPost:
         try:
             while True:
                 data, ancillary, _, sender = sock.recvmsg(HEADERS, ANCILLARY_BYTES, DONTWAIT)
-                label, ttl, destination = "?", 0, ANYWHERE6
+                label, ttl, destination = ELSEWHERE, 0, ANYWHERE6
                 for _, kind, value in ancillary:
                     if kind == socket.IPV6_HOPLIMIT:
                         ttl = _INT(value)[0]
                     elif kind == socket.IPV6_PKTINFO:
                         destination = value[:16]
-                        label = self._labels.get(_INT(value, 16)[0], "?")
+                        label = self._labels.get(_INT(value, 16)[0], ELSEWHERE)
                 source = socket.inet_pton(socket.AF_INET6, sender[0].partition("%")[0])
                 self._note(self._reader.packet6(protocol, data, self._index, label, source, destination, ttl))
         except BlockingIOError:
