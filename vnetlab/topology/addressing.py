@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING
 
-from vnetlab.topology.model import Nic, interface_of
+from vnetlab.topology.model import Nic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +110,13 @@ class AddressPlan:
 def host_address(subnet: Subnet) -> IPInterface:
     """Return the host's address in a subnet: as written, else the first usable one."""
     address = subnet.address or _usable(subnet.prefix)[0]
-    return interface_of(address, subnet.prefix.prefixlen)
+    return _interface(address, subnet.prefix.prefixlen)
+
+
+def _interface(address: IPAddress, length: int) -> IPInterface:
+    """Return an address with its prefix length, by numbers: the library would write it down and parse it."""
+    kind = IPv4Interface if address.version == 4 else IPv6Interface
+    return kind((int(address), length))
 
 
 def settle(plans: Mapping[Lan, AddressPlan], ports: Sequence[Port], report: Report) -> None:
@@ -155,7 +162,7 @@ def _fix(plan: AddressPlan, port: Port, fixed: Fixed, report: Report) -> IPInter
         return None
     plan.take(address.ip, port.node)
     assert length is not None  # or there had been a fault
-    return interface_of(address.ip, length)
+    return _interface(address.ip, length)
 
 
 def _fault(plan: AddressPlan, subnet: IPNetwork | None, address: FixedAddress) -> tuple[str, str] | None:
@@ -195,7 +202,7 @@ def _derive(plan: AddressPlan, port: Port, subnet: IPNetwork, report: Report) ->
         address = first + (preferred + step) % slots
         if address not in plan.taken:
             plan.take(address, port.node)
-            return interface_of(address, subnet.prefixlen)
+            return _interface(address, subnet.prefixlen)
     plan.full.add(subnet)
     wrong = f"has no address left for {port.node} ({count:,} in all)"
     remedy = f"take a shorter prefix, such as /{subnet.prefixlen - 1}"

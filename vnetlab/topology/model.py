@@ -45,12 +45,6 @@ def family_of(address: IPAddress | IPInterface | IPNetwork) -> Family:
     return Family.IPV4 if address.version == 4 else Family.IPV6
 
 
-def interface_of(address: IPAddress, length: int) -> IPInterface:
-    """Return an address with its prefix length, by numbers: the library would write it down and parse it."""
-    kind = IPv4Interface if address.version == 4 else IPv6Interface
-    return kind((int(address), length))
-
-
 class Mode(StrEnum):
     """The five modes of a virtual network."""
 
