@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,7 @@ def ended(lab_name: str) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "options"), list(zip(MODES, cycle(OPTIONS), strict=False)))
 def test_a_lab_grows_past_a_bridge_and_back(ended: str, mode: str, options: str) -> None:
     few, many = lab_of(mode, 3, options=options), lab_of(mode, 8, options=options)
     Lab(few, ended).up()

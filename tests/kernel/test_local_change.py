@@ -46,7 +46,7 @@ VAULT = (
 BENCH = "      bench: {mode: host-only, subnets: [10.43.0.0/24]}", "      tool: bench"
 ISOLATED_HOME = "      home: {mode: isolated, subnets: [10.40.0.0/24]}", "      web: home"
 
-STRIDE = os.environ.get("VNETLAB_STRIDE", "71")
+STRIDE = os.environ.get("VNETLAB_STRIDE", "97")
 """Of so many kernel calls one is tried; every one takes minutes, and was."""
 
 
