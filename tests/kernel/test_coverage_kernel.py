@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import taps
 
 from vnetlab import Lab
-from vnetlab.guarantees import VerdictKind
+from vnetlab.guarantees import Outcome, Protocol, VerdictKind
+from vnetlab.modes import guarantees_for
+from vnetlab.topology.model import Family
 
 pytestmark = pytest.mark.kernel
+
+PINGING = str(Path(__file__).parents[1] / "pinging.py")
 
 
 def test_a_rule_that_nothing_meets_is_named_without_an_excuse(lab_name: str) -> None:
@@ -34,3 +41,25 @@ def test_a_flight_does_not_go_by_what_kernels_remember_of_the_one_before(lab_nam
         found = lab.examine().verdicts
     broken = {v.guarantee.id for v in found if v.kind is VerdictKind.BROKEN}
     assert {"nat.outbound", "nat.host-translated", "nat.same-port"} <= broken
+
+
+def test_a_flight_does_not_go_by_whom_kernels_know_from_before(lab_name: str) -> None:
+    """A host asks for whom it refuses; the rule that his answer meets would not be counted if it knew him."""
+    topology = taps.delivered("host-only.yaml")
+    refused = [
+        g
+        for g in guarantees_for(topology)
+        if g.id == "host-only.host-lan-address" and g.expected is Outcome.REJECTED
+        if g.flow.protocol is Protocol.ICMP and g.flow.family is Family.IPV6
+    ][:1]
+    assert refused
+    with Lab(topology, lab_name) as lab:
+        source = refused[0].source
+        gateway = next(str(r.via) for r in topology.vms[source].routes if r.via.version == 6)
+        assert lab[source].run([sys.executable, PINGING, gateway, "1", "0"]).returncode == 0
+        known = lab["hv1"].run(["ip", "-6", "neigh", "show"]).stdout
+        assert str(refused[0].flow.source_address) in known
+        found = lab._examine(refused)
+    assert [v.kind for v in found.verdicts] == [VerdictKind.HOLDS]
+    assert found.coverage is not None
+    assert found.coverage.disputed == ()

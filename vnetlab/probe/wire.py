@@ -121,10 +121,12 @@ class _Wire:
                 with suppress(OSError):  # a NIC that is down; shots and captures say so themselves
                     post.announce(widely=widely)
         self._drain()
+        # Whom a kernel knows from before it does not ask for, and no rule would count the answer.
+        self._forget({name for block in self._flight.blocks for name in block.stations})
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
             if at:
-                self._forget(self._flight.blocks[at - 1])
+                self._forget(self._flight.blocks[at - 1].stations)
             if block.stations:
                 self._sender.send(block.shots)
             else:
@@ -198,8 +200,8 @@ class _Wire:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
 
-    def _forget(self, block: Block) -> None:
-        for name in block.stations:
+    def _forget(self, stations: Iterable[str]) -> None:
+        for name in stations:
             if name in self._posts:
                 self._posts[name].forget()
 
