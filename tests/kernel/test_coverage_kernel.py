@@ -11,11 +11,12 @@ import taps
 from vnetlab import Lab
 from vnetlab.guarantees import Outcome, Protocol, VerdictKind
 from vnetlab.modes import guarantees_for
-from vnetlab.topology.model import Family
+from vnetlab.topology.model import Family, Topology
 
 pytestmark = pytest.mark.kernel
 
 PINGING = str(Path(__file__).parents[1] / "pinging.py")
+HOST_ONLY = Path(__file__).parents[2] / "topologies" / "host-only.yaml"
 
 
 def test_a_rule_that_nothing_meets_is_named_without_an_excuse(lab_name: str) -> None:
@@ -63,3 +64,23 @@ def test_a_flight_does_not_go_by_whom_kernels_know_from_before(lab_name: str) ->
     assert [v.kind for v in found.verdicts] == [VerdictKind.HOLDS]
     assert found.coverage is not None
     assert found.coverage.disputed == ()
+
+
+@taps.needed
+def test_a_flight_does_not_wait_for_questions_that_nobody_answered_before(lab_name: str) -> None:
+    """Who asks already asks again after a second, and whatever is for the same node waits for that."""
+    topology = Topology.load(HOST_ONLY)
+    asked = [
+        g
+        for g in guarantees_for(topology)
+        if (g.source, g.destination) == ("hv1", "tool2") and g.expected is Outcome.DELIVERED
+        if g.flow.protocol is Protocol.UDP and g.flow.family is Family.IPV6
+    ][:1]
+    assert asked
+    with Lab(topology, lab_name) as lab:
+        lab.examine()  # so that nothing is still to be imported
+        to = (str(asked[0].flow.destination_address), 9)
+        send = f"import socket as s; s.socket(s.AF_INET6, s.SOCK_DGRAM).sendto(b'', {to})"
+        assert lab["hv1"].run([sys.executable, "-c", send]).returncode == 0
+        found = lab._examine(asked)
+    assert [v.kind for v in found.verdicts] == [VerdictKind.HOLDS]

@@ -149,9 +149,9 @@ class HostPost:
         """Return how many frames were captured but lost."""
         return sum(capture.lost() for capture in self._captures.values())
 
-    def forget(self) -> None:
+    def forget(self, *, unanswered: bool = False) -> None:
         """Forget whom the kernel resolved."""
-        self._neighbours.forget()
+        self._neighbours.forget(unanswered=unanswered)
 
     def give_up(self, addresses: frozenset[bytes]) -> None:
         """Go on asking: a host asks for others too, and would tell them at once that there is nobody."""

@@ -28,6 +28,8 @@ RESOLVED = 0x02 | 0x04 | 0x08 | 0x10
 """NUD_REACHABLE, STALE, DELAY, PROBE of linux/neighbour.h: neither permanent nor in the making."""
 INCOMPLETE = 0x01
 """NUD_INCOMPLETE: asked for, and not answered."""
+FAILED = 0x20
+"""NUD_FAILED: nobody answered."""
 HEADER_BYTES, NEIGHBOUR_BYTES = 16, 12
 BATCH = 200
 
@@ -49,9 +51,14 @@ class Neighbours:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
 
-    def forget(self) -> None:
-        """Remove every entry that was resolved; permanent ones stay. Raises OSError."""
-        self._remove(lambda entry: bool(entry.state & RESOLVED))
+    def forget(self, *, unanswered: bool = False) -> None:
+        """Remove every entry that was resolved; permanent ones stay. Raises OSError.
+
+        ``unanswered``: and those in the making, which asked a while ago and would make who wants to know now
+        wait until they ask again.
+        """
+        gone = RESOLVED | INCOMPLETE | FAILED if unanswered else RESOLVED
+        self._remove(lambda entry: bool(entry.state & gone))
 
     def give_up(self, addresses: Collection[bytes]) -> None:
         """Stop asking for these addresses, as long as nobody has answered. Raises OSError."""

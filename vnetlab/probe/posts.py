@@ -69,8 +69,8 @@ class Post(Protocol):
     def lost(self) -> int:
         """Return how many captured packets the kernel had no room for, since last asked."""
 
-    def forget(self) -> None:
-        """Forget whom the station's kernel resolved."""
+    def forget(self, *, unanswered: bool = False) -> None:
+        """Forget whom the station's kernel resolved; ``unanswered``: and for whom it asks just now."""
 
     def give_up(self, addresses: frozenset[bytes]) -> None:
         """Stop the station's kernel from asking for addresses that nobody has."""
@@ -198,9 +198,9 @@ class MachinePost:
         """Return how many frames were captured but lost."""
         return sum(capture.lost() for capture in self._captures.values())
 
-    def forget(self) -> None:
+    def forget(self, *, unanswered: bool = False) -> None:
         """Forget whom the kernel resolved."""
-        self._neighbours.forget()
+        self._neighbours.forget(unanswered=unanswered)
 
     def give_up(self, addresses: frozenset[bytes]) -> None:
         """Stop asking for addresses that nobody has.
@@ -272,7 +272,7 @@ class PortsPost:
         raw = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         return int(unpack_from("@II", raw)[1])
 
-    def forget(self) -> None:
+    def forget(self, *, unanswered: bool = False) -> None:
         """Ports resolve nobody."""
 
     def give_up(self, addresses: frozenset[bytes]) -> None:

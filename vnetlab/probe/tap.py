@@ -125,7 +125,7 @@ class GuestPost:
         """Return nothing: a tap's losses are counted by its device."""
         return 0
 
-    def forget(self) -> None:
+    def forget(self, *, unanswered: bool = False) -> None:
         """Nothing to forget: the guest answers to where a question came from."""
 
     def give_up(self, addresses: frozenset[bytes]) -> None:

@@ -122,7 +122,7 @@ class _Wire:
                     post.announce(widely=widely)
         self._drain()
         # Whom a kernel knows from before it does not ask for, and no rule would count the answer.
-        self._forget({name for block in self._flight.blocks for name in block.stations})
+        self._forget({name for block in self._flight.blocks for name in block.stations}, unanswered=True)
         before = self._counters()
         for at, block in enumerate(self._flight.blocks):
             if at:
@@ -200,10 +200,10 @@ class _Wire:
                 text = "another program has it open"
                 self._taken.append(Taken(listener, in_use=True, text=text))
 
-    def _forget(self, stations: Iterable[str]) -> None:
+    def _forget(self, stations: Iterable[str], *, unanswered: bool = False) -> None:
         for name in stations:
             if name in self._posts:
-                self._posts[name].forget()
+                self._posts[name].forget(unanswered=unanswered)
 
     def _give_up(self, block: Block) -> None:
         for name in block.stations if self._flight.vacant else ():
