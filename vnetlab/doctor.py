@@ -19,6 +19,7 @@ _OPTIONS: dict[str, dict[str, object]] = {
     "isolated": {"port_isolation": True},
 }
 _WITH_UPLINK = ("bridge", "routed", "nat")
+_LIBRARIES_FIRST = "install what is missing among the libraries first"
 
 
 def examine(topology: Topology | None = None) -> tuple[Check, ...]:
@@ -58,8 +59,7 @@ def _features() -> tuple[Check, ...]:
             return trying.call(features.examine, features.Wanted(_modes(), NODE))
     except (ImportError, VnetlabError) as error:
         finding = f"not tried: {error}"
-        remedy = "install what is missing among the libraries first"
-        return (Check(Area.MODES, "all modes", State.MISSING, finding, remedy),)
+        return (Check(Area.MODES, "all modes", State.MISSING, finding, _LIBRARIES_FIRST),)
 
 
 def _modes() -> tuple[Try, ...]:
@@ -114,7 +114,8 @@ def _promises(topology: Topology | None) -> Iterator[Check]:
         try:
             found = local.hindered(local.seen(each, each.name), each.name)
         except (ImportError, VnetlabError) as error:
-            yield Check(Area.INTERFERENCE, name, State.UNKNOWN, f"not looked at: {error}", "run it as root")
+            remedy = _LIBRARIES_FIRST if isinstance(error, ImportError) else "run it as root"
+            yield Check(Area.INTERFERENCE, name, State.UNKNOWN, f"not looked at: {error}", remedy)
             continue
         if found:
             from vnetlab.interference import REMEDY
