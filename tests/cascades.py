@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from vnetlab import cascade
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
+
+_Words = ParamSpec("_Words")
 
 PORTS = 3
 TRUNKS = 2
@@ -50,15 +54,12 @@ hosts:
 """
 
 
-def lab_of(
-    mode: str,
-    vms: int,
-    *,
-    options: str = "cascade: true",
-    machines: int = 1,
-    segment: str = "",
-    tap: int = -1,
-) -> Topology:
-    """Return the topology of such a file."""
-    text = text_of(mode, vms, options=options, machines=machines, segment=segment, tap=tap)
-    return Topology.parse(text, "cascade.yaml")
+def _parsed(text: Callable[_Words, str]) -> Callable[_Words, Topology]:
+    def topology(*words: _Words.args, **more: _Words.kwargs) -> Topology:
+        return Topology.parse(text(*words, **more), "cascade.yaml")
+
+    return topology
+
+
+lab_of = _parsed(text_of)
+"""Returns the topology of such a file."""

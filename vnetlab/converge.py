@@ -52,10 +52,9 @@ def compare(holder: Holder, desired: State, topology: Topology) -> Comparison:
 
     Raises LabLost, KernelError, FeatureUnavailable.
     """
-    from vnetlab.kernel.agent import Agent
-    from vnetlab.kernel.change import PRELOAD
+    from vnetlab.kernel.agent import CHANGING, Agent
 
-    with Agent(holder, PRELOAD) as agent:
+    with Agent(holder, CHANGING) as agent:
         nodes = _nodes(decode(holder.description()), topology)
         return _compare(agent, nodes, desired, topology, holder.name)
 
@@ -91,11 +90,11 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
     Raises FeatureUnavailable before anything is changed, and KernelError with everything undone.
     """
     from vnetlab.kernel import detect
-    from vnetlab.kernel.agent import Agent
-    from vnetlab.kernel.change import PRELOAD, Change, carry_out
+    from vnetlab.kernel.agent import CHANGING, Agent
+    from vnetlab.kernel.change import Change, carry_out
 
     try:
-        with Agent(holder, PRELOAD) as agent:
+        with Agent(holder, CHANGING) as agent:
             was, about = decode(holder.description()), describe(topology)
             nodes = _nodes(was, topology)
             _refuse_another_machine(holder.name, was, about)
@@ -118,11 +117,11 @@ def converge(holder: Holder, desired: State, topology: Topology) -> Comparison:
 
 def _mend(holder: Holder) -> None:
     """Wait until the lab is as it was, whoever was interrupted or killed; undo what nobody undid."""
-    from vnetlab.kernel.agent import Agent
-    from vnetlab.kernel.change import PRELOAD, recover
+    from vnetlab.kernel.agent import CHANGING, Agent
+    from vnetlab.kernel.change import recover
 
     try:
-        with Agent(holder, PRELOAD) as agent:
+        with Agent(holder, CHANGING) as agent:
             agent.call(recover, None)
     except VnetlabError:  # the lab is gone, or the first error has said what is the matter
         return

@@ -21,9 +21,9 @@ from vnetlab import build, plan
 from vnetlab.compile import compile_topology
 from vnetlab.errors import KernelError, LabLost
 from vnetlab.kernel import launcher
-from vnetlab.kernel.agent import Agent
+from vnetlab.kernel.agent import CHANGING, Agent
 from vnetlab.kernel.apply import apply
-from vnetlab.kernel.change import PRELOAD, RESTORED, UNCHANGED, Change, carry_out, recover
+from vnetlab.kernel.change import RESTORED, UNCHANGED, Change, carry_out, recover
 from vnetlab.kernel.holder import Holder, labs
 from vnetlab.kernel.journal import CHANGE
 from vnetlab.kernel.lock import alone
@@ -82,7 +82,7 @@ def left(spaces: Spaces, _: None) -> list[str]:
 
 
 def started(lab: Holder, text: str) -> Agent:
-    agent = Agent(lab, (*PRELOAD, "faults"))
+    agent = Agent(lab, (*CHANGING, "faults"))
     state = state_of(text)
     agent.call(apply, plan.build(state))
     agent.call(wait_ready, state)
@@ -173,7 +173,7 @@ def test_the_death_of_the_one_and_the_other_leaves_it_to_whoever_comes_next(hold
     with started(holder, BEFORE) as looking:
         before, change = present(looking), change_to(looking, MOVED)
         for number in (2, 5, 9):
-            with Agent(holder, (*PRELOAD, "faults")) as agent:
+            with Agent(holder, (*CHANGING, "faults")) as agent:
                 agent.call(inject, Fault(number, after=True, spared=False))
                 try:
                     agent.call(carry_out, change)
@@ -232,7 +232,7 @@ def _carry_out(lab: str, change: Change, fault: Fault) -> None:
     with (
         Holder.find(lab) as holder,
         alone(holder, "the change"),
-        Agent(holder, (*PRELOAD, "faults")) as agent,
+        Agent(holder, (*CHANGING, "faults")) as agent,
     ):
         agent.call(inject, fault)
         try:

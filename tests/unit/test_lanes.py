@@ -32,7 +32,7 @@ class Drained:
 
 @pytest.fixture
 def shared() -> Iterator[Lanes]:
-    made = Lanes(10, cast("Drain", Drained()))
+    made = Lanes(range(10), cast("Drain", Drained()))
     yield made
     made.close()
 
@@ -71,7 +71,7 @@ def test_each_of_two_stays_on_a_processor_and_nobody_else_does(shared: Lanes) ->
 
 def test_one_processor_is_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    alone = Lanes(10, cast("Drain", Drained()))
+    alone = Lanes(range(10), cast("Drain", Drained()))
     assert sent_by(alone, [1, 2], 10 * WORTHWHILE) == {threading.get_ident(): [1, 2]}
     alone.close()
 
@@ -99,7 +99,7 @@ def test_a_broadcast_waits_for_room_for_all_its_copies(
 
     monkeypatch.setattr(counters, "backlog", backlog)
 
-    Lane(stations, wait, 3).make_room()
+    Lane(range(stations), wait, 3).make_room()
     assert waiting == [room]
 
 
@@ -111,7 +111,7 @@ def test_frames_to_one_are_looked_after_now_and_then(monkeypatch: pytest.MonkeyP
         return 0
 
     monkeypatch.setattr(counters, "backlog", backlog)
-    lane = Lane(10, lambda: None)
+    lane = Lane(range(10), lambda: None)
     for _ in range(4):
         lane.pace(AT_ONCE // 2)
     assert asked == [None, None]

@@ -29,7 +29,7 @@ def command(file: str, name: str | None, force: bool) -> None:
     from vnetlab.kernel import agent
 
     began = time.monotonic()
-    agent.prepare("vnetlab.kernel.change")
+    agent.prepare(*agent.CHANGING)
 
     from vnetlab.lab import Lab
 

@@ -27,6 +27,8 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 PRELOAD = ("vnetlab.kernel.apply", "vnetlab.kernel.ready")
+CHANGING = ("vnetlab.kernel.change",)
+"""What an agent imports that will change a lab, or only look what would be changed."""
 
 
 def prepare(*modules: str) -> None:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from vnetlab.localise import OnMachine
     from vnetlab.state import State
 
-PRELOAD = ("vnetlab.kernel.change",)
-"""What an agent imports that will change a lab."""
 RESTORED = "what was there before is restored"
 UNCHANGED = "nothing was changed"
 _PATIENCE = 5.0

@@ -56,10 +56,10 @@ def alone(
 
 
 def _mend(holder: Holder, told: Callable[[str], None]) -> None:
-    from vnetlab.kernel.agent import Agent
-    from vnetlab.kernel.change import PRELOAD, recover
+    from vnetlab.kernel.agent import CHANGING, Agent
+    from vnetlab.kernel.change import recover
 
-    with Agent(holder, PRELOAD) as agent:
+    with Agent(holder, CHANGING) as agent:
         if agent.call(recover, None):
             told(f"lab {holder.name} was left in the middle of a change, which was undone")
 

@@ -39,7 +39,6 @@ def mesh(world: World, wanted: Callable[[Guarantee], bool]) -> Guarantees:
     """Return what is promised between all endpoints, in the order of the file, as far as it is wanted."""
     nodes = tuple(world.interfaces)
     values = [own_values(world, node) for node in nodes]
-    numbers = [{value: at for at, value in enumerate(own)} for own in values]
     groups = _groups(world, nodes)
     patterns: list[Pattern] = []
     size = len(groups.members)
@@ -53,7 +52,8 @@ def mesh(world: World, wanted: Callable[[Guarantee], bool]) -> Guarantees:
             with world.unchanged_ports(source):
                 promised = [g for g in promises_of_pair(world, source, destination) if wanted(g)]
             first[here, there], count[here, there] = len(patterns), len(promised)
-            patterns += [pattern_of(g, numbers[ends[0]], numbers[ends[1]]) for g in promised]
+            own, theirs = ({value: at for at, value in enumerate(values[end])} for end in ends)
+            patterns += [pattern_of(g, own, theirs) for g in promised]
     return _spread(world, nodes, values, groups, patterns, first, count)
 
 

@@ -86,7 +86,9 @@ def counted(small: Miniature, many: Guarantees) -> NDArray[np.int64]:
         if shapes[at] == len(leads):
             leads.append(guarantee)
     shape = shapes[group]
-    senders, receivers = (_different(shape, ends) for ends in (many.source, many.destination))
+    senders, receivers = (
+        _different(shape, ends, len(many.nodes)) for ends in (many.source, many.destination)
+    )
     multiples = np.array(
         [_multiplied(small.groups, *each) for each in zip(leads, senders, receivers, strict=True)], np.int64
     )
@@ -96,9 +98,9 @@ def counted(small: Miniature, many: Guarantees) -> NDArray[np.int64]:
     return np.where(single[shape], 1, np.where(leading, multiples[shape], 0))
 
 
-def _different(shape: NDArray[np.int64], nodes: NDArray[np.int32]) -> list[int]:
-    """Return for each shape how many nodes its guarantees name."""
-    found: list[int] = np.bincount(np.unique(np.stack((shape, nodes), 1), axis=0)[:, 0]).tolist()
+def _different(shape: NDArray[np.int64], nodes: NDArray[np.int32], size: int) -> list[int]:
+    """Return for each shape how many of so many nodes its guarantees name."""
+    found: list[int] = np.bincount(np.unique(shape * size + nodes) // size).tolist()
     return found
 
 

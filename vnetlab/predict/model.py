@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vnetlab.guarantees import Protocol, Special
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vnetlab.guarantees import Flow
+    from vnetlab.items import Item
     from vnetlab.predict.guest import Guest
     from vnetlab.predict.space import Device, Space
     from vnetlab.predict.world import Sockets
@@ -96,7 +96,7 @@ class Model:
         self._used_route(walk)
         after = walk.aftermath()
         used = frozenset(item for item in walk.used if item is not None)
-        return replace(self._journey(source, flow, walk), used=used, after=after)
+        return self._journey(source, flow, walk, used, after)
 
     def _walked(self, source: str, flow: Flow) -> Walk:
         walk = Walk(self.world)
@@ -112,7 +112,14 @@ class Model:
         walk.run()
         return walk
 
-    def _journey(self, source: str, flow: Flow, walk: Walk) -> Journey:
+    def _journey(
+        self,
+        source: str,
+        flow: Flow,
+        walk: Walk,
+        used: frozenset[Item] = frozenset(),
+        after: frozenset[Item] | None = frozenset(),
+    ) -> Journey:
         is_host = source in self.world.spaces and self.world.spaces[source].kind == "host"
         return Journey(
             source,
@@ -122,6 +129,8 @@ class Model:
             tuple(walk.arrivals),
             tuple(walk.doubts),
             walk.looped,
+            used,
+            after,
         )
 
     def _from_guest(self, walk: Walk, source: str, device: str, flow: Flow) -> None:

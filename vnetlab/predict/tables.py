@@ -33,9 +33,13 @@ class Base:
     """A base chain and the table that it runs in."""
 
     chain: Chain
-    hook: Hook
-    """Where it is called from."""
     ruleset: Ruleset
+
+    @property
+    def hook(self) -> Hook:
+        """Where it is called from."""
+        assert self.chain.hook is not None
+        return self.chain.hook
 
 
 def base_chains(tables: tuple[NftTable, ...], namespace: str = "") -> tuple[Base, ...]:
@@ -52,7 +56,7 @@ def _of_table(table: NftTable, namespace: str) -> Iterator[Base]:
     ruleset = Ruleset(chains, namespace)
     for chain in chains.values():
         if chain.hook:
-            yield Base(chain, chain.hook, ruleset)
+            yield Base(chain, ruleset)
 
 
 @lru_cache(maxsize=256)

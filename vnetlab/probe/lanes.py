@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vnetlab.probe import counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     from vnetlab.probe.draining import Drain
 
@@ -33,8 +33,8 @@ _PAUSE = 0.0005
 class Lane:
     """Sends on one processor, or wherever it is called, at the pace at which the kernel carries."""
 
-    def __init__(self, stations: int, wait: Callable[[], None], processor: int | None = None) -> None:
-        """Take how many hear a broadcast, and how to let time go by."""
+    def __init__(self, stations: Sized, wait: Callable[[], None], processor: int | None = None) -> None:
+        """Take those who hear a broadcast, and how to let time go by."""
         self._stations = stations
         self._wait = wait
         self._processor = processor
@@ -48,7 +48,7 @@ class Lane:
 
     def make_room(self) -> None:
         """Wait until a frame may be sent that becomes as many as there are stations; before it, and after."""
-        self._wait_for(max(0, FULL_BACKLOG - self._stations))
+        self._wait_for(max(0, FULL_BACKLOG - len(self._stations)))
 
     def _wait_for(self, most: int) -> None:
         self._unpaced = 0
@@ -59,8 +59,8 @@ class Lane:
 class Lanes:
     """The lanes of a flight: one where it is asked, and two of which each has a processor."""
 
-    def __init__(self, stations: int, drain: Drain) -> None:
-        """Take how many stations there are, and what is to be read while the only thread waits."""
+    def __init__(self, stations: Sized, drain: Drain) -> None:
+        """Take the stations, and what is to be read while the only thread waits."""
         self._here = Lane(stations, lambda: drain.wait(2 * _PAUSE))
         processors = sorted(os.sched_getaffinity(0))[:2]
         self._pools = [ThreadPoolExecutor(1, initializer=_stay, initargs=(each,)) for each in processors]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from vnetlab.probe.lanes import AT_ONCE, Lanes
 from vnetlab.probe.volley import patched, volleys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from vnetlab.probe.lanes import Lane
     from vnetlab.probe.posts import Post
     from vnetlab.probe.volley import Volley
-
-Part = TypeVar("Part")
 
 CHUNK = 128
 """Shots of one sender, and to one receiver, between two rounds of reading: with the answers half of what the
@@ -51,7 +49,7 @@ class Sender:
         self._macs = _macs(shots, macs)
         self._posts = posts
         self._drain = drain
-        self._lanes: Lanes | None = None
+        self._lanes = Lanes(posts, drain)
 
     def send(self, numbers: Sequence[int]) -> None:
         """Send shots, and read in between what comes of them."""
@@ -73,15 +71,8 @@ class Sender:
             if whole.any():
                 self._transmit(burst[whole])
             single = burst[~whole].tolist()
-            self._shared(self._send_each, single, len(single) * len(self._posts))
+            self._lanes.share(self._send_each, single, len(single) * len(self._posts))
             yield
-
-    def _shared(
-        self, send: Callable[[Lane, Sequence[Part]], None], parts: Sequence[Part], frames: int
-    ) -> None:
-        if self._lanes is None:
-            self._lanes = Lanes(len(self._posts), self._drain)
-        self._lanes.share(send, parts, frames)
 
     def _send_each(self, lane: Lane, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -99,7 +90,7 @@ class Sender:
     def _transmit(self, numbers: Numbers) -> None:
         for volley in volleys(self._frames, numbers, self._shots.rows[numbers], self._macs):
             copies = len(self._posts) if volley.for_groups else 1
-            self._shared(partial(self._transmit_runs, volley), volley.runs, len(volley.shots) * copies)
+            self._lanes.share(partial(self._transmit_runs, volley), volley.runs, len(volley.shots) * copies)
 
     def _transmit_runs(self, volley: Volley, lane: Lane, runs: Sequence[tuple[int, int]]) -> None:
         shots, group = self._shots, volley.for_groups
@@ -126,8 +117,7 @@ class Sender:
 
     def close(self) -> None:
         """End the threads that it sends by."""
-        if self._lanes is not None:
-            self._lanes.close()
+        self._lanes.close()
 
 
 def _macs(shots: Shots, macs: Mapping[tuple[str, str], bytes]) -> NDArray[np.uint8]:
