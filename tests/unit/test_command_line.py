@@ -193,6 +193,35 @@ def test_a_signal_while_a_class_is_made_is_a_signal() -> None:
     assert border.exit_code == 128 + signal.SIGTERM
 
 
+class Finalized:
+    """Its finalizer is where a signal arrives."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.sigtimedwait([], 0.01)
+
+
+def finalize_and_wait() -> None:
+    Finalized()
+    signal.pause()
+
+
+@pytest.mark.parametrize("work", [Finalized, finalize_and_wait])
+def test_a_signal_in_a_finalizer_is_not_lost(
+    work: Callable[[], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    inherited = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGALRM)]
+    try:
+        with Border() as border:
+            work()
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), inherited, strict=True):
+            signal.signal(number, handler)
+    assert border.exit_code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == ""
+
+
 def test_files_are_told_from_labs() -> None:
     assert is_file("topologies/nat.yaml")
     assert is_file("nat.yaml")

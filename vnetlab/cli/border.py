@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 OTHER = 4
+AGAIN = 0.001  # seconds: by then Python has left whatever could not be interrupted
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 DEBUG_VARIABLE = "VNETLAB_DEBUG"
 
@@ -40,6 +41,8 @@ class Border:
     def __init__(self) -> None:
         self.exit_code = 0
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._unraisable = sys.unraisablehook
+        self._lost: Terminated | None = None
 
     def __enter__(self) -> Border:
         for number, handler in self._handlers.items():
@@ -47,6 +50,7 @@ class Border:
             # KeyboardInterrupt, after which Python may kill itself by SIGINT rather than exit with our code.
             if handler in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, _terminate)
+        sys.unraisablehook = self._not_raised
         return self
 
     def __exit__(
@@ -55,14 +59,31 @@ class Border:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        sys.unraisablehook = self._unraisable
+        if self._lost:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        error = error or self._lost
         if error is None:
             return False
         if os.environ.get(DEBUG_VARIABLE) == "1":
             traceback.print_exception(error)
         self.exit_code = _complain(error)
         return True
+
+    def _not_raised(self, lost: sys.UnraisableHookArgs) -> None:
+        """Raise a signal again that came during a finalizer: Python drops what is raised there."""
+        if not isinstance(lost.exc_value, Terminated):
+            self._unraisable(lost)
+            return
+        self._lost = lost.exc_value
+        self._handlers.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, self._raise_lost))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+
+    def _raise_lost(self, number: int, frame: FrameType | None) -> None:
+        assert self._lost
+        raise self._lost
 
 
 def _complain(error: BaseException) -> int:
