@@ -16,11 +16,13 @@ bridge port that it is behind, and ``{red}`` the bridge of a network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special

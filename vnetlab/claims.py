@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.plan import Moves, Plan, change_on_machine
@@ -21,8 +23,7 @@ _BYPASS = f"{names.ON_MACHINE}t"
 """How devices begin that are there as long as a NIC is moved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """What a lab has recorded as its own on this machine, and may be there or not."""
 
     macs: Mapping[str, frozenset[str]]
@@ -41,8 +42,7 @@ class Claims:
         return link.altname in self.altnames or link.mac in self.macs.get(link.name, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """A lab on this machine as it is and as it shall be, and the steps from one to the other."""
 
     present: State

@@ -7,8 +7,9 @@ calls has the lab to itself (kernel/lock.py).
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab import garbage
 from vnetlab.claims import difference
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """A lab as it is and as it shall be."""
 
     present: State

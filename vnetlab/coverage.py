@@ -7,8 +7,9 @@ have no counters: the model says which a flow used, and that counts where all fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.items import Item, ItemKind, rule_item
 from vnetlab.predict.rules import Translate
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Forward, Network, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Uncovered:
+class Uncovered(Struct, frozen=True):
     """An object that nothing exercised."""
 
     item: Item
@@ -35,8 +35,7 @@ class Uncovered:
     """Why nothing can exercise it, in a sentence; empty: something could have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """What a flight exercised."""
 
     covered: frozenset[Item]

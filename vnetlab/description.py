@@ -7,15 +7,16 @@ probe it parse the source text, so that file and lab cannot drift apart.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+
+import msgspec
+from msgspec import Struct
 
 from vnetlab.errors import LabLost, UserError
 from vnetlab.topology.facts import Facts, decoded
 from vnetlab.topology.model import Host, Machine, Topology, Vm
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
+class NodeInfo(Struct, frozen=True):
     """A node as listings show it."""
 
     name: str
@@ -27,8 +28,7 @@ class NodeInfo:
     """The host that a VM is on; empty for the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """The source of a lab's topology, and its nodes in the order of the file."""
 
     file: str
@@ -39,7 +39,7 @@ class Description:
 
     def encode(self) -> bytes:
         """Return the bytes that a holder keeps."""
-        return json.dumps(asdict(self)).encode()
+        return msgspec.json.encode(self)
 
     def topology(self) -> Topology:
         """Parse the topology again; raises UserError for a lab that was made without source."""

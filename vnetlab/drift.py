@@ -6,7 +6,6 @@ back holds some settings of a namespace and not all, so only those that it holds
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from vnetlab.predict.space import written
@@ -70,16 +69,16 @@ def _of_links(wanted: Sequence[Link], actual: Sequence[Link]) -> Iterator[str]:
 
 
 def _of_link(wanted: Link, actual: Link) -> Iterator[str]:
-    for field in fields(wanted):
-        before, after = getattr(wanted, field.name), getattr(actual, field.name)
-        if before == after or (field.name == "mac" and not before):
+    for name in wanted.__struct_fields__:
+        before, after = getattr(wanted, name), getattr(actual, name)
+        if before == after or (name == "mac" and not before):
             continue
-        if field.name == "up":
+        if name == "up":
             yield f"{_named(wanted)} is down"
-        elif field.name == "options":
+        elif name == "options":
             yield from _of_options(wanted, actual)
         else:
-            yield f"{field.name} of {_named(wanted)} is {after or 'none'} instead of {before or 'none'}"
+            yield f"{name} of {_named(wanted)} is {after or 'none'} instead of {before or 'none'}"
 
 
 def _of_options(wanted: Link, actual: Link) -> Iterator[str]:

@@ -16,13 +16,12 @@
 Errors of libraries are translated once, where they are caught, with ``from``.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vnetlab.visible import visible
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Struct, frozen=True, order=True):
     """A position in a topology file; lines and columns count from 1, 0 means unknown."""
 
     file: str
@@ -35,8 +34,7 @@ class Place:
         return f"{visible(self.file)}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(Struct, frozen=True, order=True):
     """One thing wrong with a topology: place, thing, value, what is wrong, remedy."""
 
     place: Place
@@ -52,8 +50,7 @@ class Problem:
         return f"{self.place}: " + visible(f"{self.thing}:{value} {self.wrong}; {self.remedy}")
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """A kernel feature or library that was tried and is not there."""
 
     feature: str

@@ -11,11 +11,12 @@ of the compiled State is worked out in this process while the agent flies, once 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vnetlab.concord import settle_all
 from vnetlab.cover import cover, with_companions
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Struct, frozen=True):
     """What an examination found."""
 
     verdicts: Verdicts = field(default_factory=lambda: Verdicts.of(()))

@@ -6,8 +6,9 @@ grows with the kinds of endpoint, and a lab of a thousand VMs takes no longer th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab import garbage
 from vnetlab.compile import compile_topology
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """Guarantees, the model's answer to each, and how many of its kind each stands for."""
 
     topology: Topology

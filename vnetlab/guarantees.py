@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from vnetlab.topology.model import Family, IPAddress
@@ -84,8 +85,7 @@ LINK_WIDE = (Special.BROADCAST, Special.MULTICAST, Special.DHCP, Special.ADVERTI
 """Flows to whoever is on the link: no port has to be open for them, and all hear them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """One flow: what is sent. Everything in it is known from the topology."""
 
     family: Family
@@ -107,8 +107,7 @@ class Flow:
     """Whole IP packet in bytes; 0: as small as it comes. DF is always set in IPv4 unless FRAGMENTS."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What the receiver must see of a delivered flow; None and empty mean unchecked."""
 
     nic: str = ""
@@ -123,8 +122,7 @@ class Seen:
     destination_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Guarantee:
+class Guarantee(Struct, frozen=True):
     """What a mode promises of one flow from one node to another, derived from the topology alone."""
 
     id: str
@@ -147,8 +145,7 @@ class Guarantee:
     """``admin-prohibited``, ``no-route``, ``host-unreachable``, ``ttl-exceeded``, ``frag-needed``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A guarantee, judged."""
 
     guarantee: Guarantee

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 LAB_SIZES = (100, 1_000, 10_000)
 """Machines (hosts, VMs and machines together) that the limits are judged for."""
@@ -35,8 +36,7 @@ class State(StrEnum):
     """It could not be looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at."""
 
     area: Area
@@ -50,8 +50,7 @@ class Check:
     """Of a limit that every lab needs: the sizes of labs, of LAB_SIZES, that it lets through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """Whether labs of a size fit, and which limits are in the way."""
 
     machines: int

@@ -7,10 +7,13 @@ machine that stands in for everybody outside. Where the answers differ, the mach
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.compile import compile_topology
@@ -38,8 +41,7 @@ _SHOWN_TO = {"iptables": ("ip", "inet"), "ip6tables": ("ip6", "inet")}
 _LETS_THROUGH = re.compile(r'"vb[^"]*".* accept$')
 
 
-@dataclass(frozen=True, slots=True)
-class Hindrance:
+class Hindrance(Struct, frozen=True):
     """One reason for which promises would be broken."""
 
     reason: str
@@ -146,10 +148,10 @@ def with_outside(topology: Topology) -> Topology:
             name = OUTSIDE if len(topology.segments) == 1 else f"{OUTSIDE}-{number}"
             nic = Nic("eth0", Lan(segment.name), names.port_mac(name, "itself"), addresses, segment.mtu)
             machines[name] = Machine(name, (nic,))
-    whole = replace(topology, machines=machines)
+    whole = dataclasses.replace(topology, machines=machines)
     routing = Routing(whole)
     routed = {name: replace(m, routes=tuple(routing.of_machine(m))) for name, m in machines.items()}
-    return replace(topology, machines=routed)
+    return dataclasses.replace(topology, machines=routed)
 
 
 def _free(topology: Topology, segment: Segment) -> Iterator[IPInterface]:

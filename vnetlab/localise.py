@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.modes.base import devices
@@ -39,8 +41,7 @@ _DEFAULT = re.compile(r"net/(ipv[46])/conf/default/(\w+)")
 _ADDRESSED = re.compile(r"net/ipv[46]/conf/([^/]+)/\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class OnMachine:
+class OnMachine(Struct, frozen=True):
     """A lab that is on this very machine."""
 
     lab: str

@@ -8,11 +8,12 @@ it. A sequence of `Guarantee` like any other to whoever does not care.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from vnetlab.guarantees import Guarantee
@@ -51,8 +52,7 @@ class Slot(NamedTuple):
     """Which of that node's own values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """What is promised of one pair, and which fields hold what is the nodes' own."""
 
     guarantee: Guarantee

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
 from vnetlab.kernel.lock import nobody_is_told
@@ -57,8 +58,7 @@ def recover(told: Callable[[str], None]) -> tuple[str, ...]:
         return recover_alone(told)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftBehind:
+class LeftBehind(Struct, frozen=True):
     """A lab of which there is a journal, but no holder any more."""
 
     lab: str

@@ -7,9 +7,11 @@ canonical order, nothing holds an index or a handle. Everything lives in a names
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from vnetlab import switching
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """A network device; ``lo`` is left out: every namespace has it, up."""
 
     name: str
@@ -44,8 +45,7 @@ class Link:
         return switching.PORT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge(Link):
+class Bridge(Link, frozen=True, kw_only=True):
     """A Linux bridge; as usual without STP, forward delay, multicast snooping and netfilter calls."""
 
     @property
@@ -54,25 +54,32 @@ class Bridge(Link):
         return switching.BRIDGE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Veth(Link):
+class Veth(Link, frozen=True, kw_only=True):
     """One end of a veth pair; the other end names this one."""
 
     peer_namespace: str
     peer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tap(Link):
+class Tap(Link, frozen=True, kw_only=True):
     """A persistent tap device (`ip tuntap add mode tap`)."""
 
-    owner: str = field(default="", compare=False)
+    owner: str = ""
     """User who may attach to it beside root, by name or number; what is read back does not say."""
-    group: str = field(default="", compare=False)
+    group: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tap) and self._seen() == other._seen()
+
+    def __hash__(self) -> int:
+        return hash(self._seen())
+
+    def _seen(self) -> tuple[object, ...]:
+        """Return what is read back of it."""
+        return tuple(getattr(self, name) for name in Link.__struct_fields__)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An address of a device, usable at once (no duplicate address detection)."""
 
     device: str
@@ -83,8 +90,7 @@ class Address:
         return _address, (self.device, own.version, int(own), own.network.prefixlen)
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """A permanent neighbour entry."""
 
     device: str
@@ -95,8 +101,7 @@ class Neighbour:
         return f"{self.address} at {self.mac} dev {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class StaticRoute:
+class StaticRoute(Struct, frozen=True):
     """A unicast route of the main table."""
 
     prefix: IPNetwork
@@ -123,15 +128,11 @@ class StaticRoute:
 _IP6_RT_PRIO_USER = 1024  # include/uapi/linux/ipv6_route.h
 
 
-@dataclass(frozen=True, slots=True)
-class Sysctl:
+class Sysctl(Struct, frozen=True):
     """A setting below /proc/sys, its key with slashes: ``net/ipv4/conf/eth0/forwarding``."""
 
     key: str
     value: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Sysctl, (self.key, self.value)
 
 
 def _address(device: str, version: int, number: int, length: int) -> Address:
@@ -150,8 +151,7 @@ COMMENT_BYTES = 128
 _DIGEST = 12
 
 
-@dataclass(frozen=True, slots=True)
-class NftRule:
+class NftRule(Struct, frozen=True):
     """A rule as nft text, with the comment that the ruleset shows."""
 
     text: str
@@ -163,7 +163,7 @@ class NftRule:
         if len(self.comment.encode()) > COMMENT_BYTES:
             digest = hashlib.sha256(self.comment.encode()).hexdigest()[:_DIGEST]
             short = self.comment.encode()[: COMMENT_BYTES - _DIGEST - 1].decode(errors="ignore")
-            object.__setattr__(self, "comment", f"{short}-{digest}")
+            force_setattr(self, "comment", f"{short}-{digest}")
 
     def render(self) -> str:
         """Return the rule with its counter, which every rule carries, before its verdict."""
@@ -191,8 +191,7 @@ def _with_counter(text: str) -> str:
     return " ".join([*words[:at], "counter", *words[at:]])
 
 
-@dataclass(frozen=True, slots=True)
-class NftChain:
+class NftChain(Struct, frozen=True):
     """A chain; ``hook`` is empty for one that is only jumped to."""
 
     name: str
@@ -213,8 +212,7 @@ class NftChain:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class NftSet:
+class NftSet(Struct, frozen=True):
     """A named set or map of a table, with all that is in it."""
 
     name: str
@@ -235,8 +233,7 @@ class NftSet:
         return "\n".join([*lines, "  }"])
 
 
-@dataclass(frozen=True, slots=True)
-class NftTable:
+class NftTable(Struct, frozen=True):
     """An nftables table. ``defines`` give devices their readable names in the text."""
 
     family: str
@@ -255,8 +252,7 @@ class NftTable:
         return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(Struct, frozen=True):
     """A network namespace and all that is in it."""
 
     name: str
@@ -280,8 +276,7 @@ class Namespace:
         raise KeyError(name)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """Namespaces in the order they were declared: segments, hosts, machines, VMs."""
 
     namespaces: tuple[Namespace, ...] = ()

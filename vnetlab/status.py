@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.description import NodeInfo, decode
 from vnetlab.errors import LabLost, LabNotFound
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from vnetlab.converge import Comparison
 
 
-@dataclass(frozen=True, slots=True)
-class LabStatus:
+class LabStatus(Struct, frozen=True):
     """A lab that is up."""
 
     name: str

@@ -7,8 +7,9 @@ are made with (kernel/messages.py) and those of a new port (`br_add_if()` in net
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,8 +40,7 @@ PORT: Final[Mapping[str, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """An option of a bridge or port that is not as usual."""
 
     name: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from sabotage import in_chain, in_namespace, open_door, with_rule, with_sysctl, without_rules, without_tables
 
 from vnetlab import plan
@@ -123,7 +123,7 @@ BODIES = {
 
 def in_links(state: State, node: str, device: str, **changes: object) -> State:
     def changed(link: Link) -> Link:
-        return replace(link, **changes) if link.name == device else link  # type: ignore[arg-type]
+        return replace(link, **changes) if link.name == device else link
 
     return in_namespace(state, node, lambda n: replace(n, links=tuple(changed(li) for li in n.links)))
 

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import time
-from dataclasses import replace
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from faults import ENOMEM, EPERM, Fault, inject
 from machine import PATIENCE, left_behind, state_of_machine
+from msgspec.structs import replace
 from test_converge import sorted_state
 
 from vnetlab import build, plan

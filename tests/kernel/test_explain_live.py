@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import taps
+from msgspec.structs import replace
 from sabotage import without_rules
 
 from vnetlab import Lab, Topology

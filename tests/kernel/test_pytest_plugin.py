@@ -151,7 +151,7 @@ def test_a_broken_verdict_fails_with_its_paragraph(tmp_path: Path) -> None:
         GUARANTEES
         + """
 import pytest
-from dataclasses import replace
+from msgspec.structs import replace
 from vnetlab.guarantees import Outcome, VerdictKind
 
 @pytest.fixture

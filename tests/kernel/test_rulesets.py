@@ -8,11 +8,11 @@ which address, port and TTL, whether the answer returned, and which ICMP error c
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 from ruleset_files import PACKETS, RulesetFile, ruleset_files, topology
 
 from vnetlab import plan

@@ -9,11 +9,12 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab import plan
 from vnetlab.compile import compile_topology

@@ -7,7 +7,7 @@ trap's cause put back must be reported broken by that guarantee.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import pytest
 import sabotage as s
 import taps
 from machine import left_behind
+from msgspec.structs import replace
 
 from vnetlab import Lab, Topology
 from vnetlab.compile import compile_topology

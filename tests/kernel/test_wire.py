@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from ipaddress import ip_address
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import taps
 from judged import probe
+from msgspec.structs import replace
 
 from vnetlab import names, plan
 from vnetlab.compile import compile_topology

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab.concord import settle
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Verdict, VerdictKind
@@ -22,7 +22,7 @@ def guarantee(**changes: object) -> Guarantee:
     flow = Flow(Family.IPV4, Protocol.TCP, PEER, ip_address("10.0.0.2"), 4000, 80)
     seen = Seen(source_address=ip_address("192.0.2.10"), source_mac="02:00:00:00:00:0a", ttl=63)
     made = Guarantee("nat.outbound", "nat", "hv1/home", "web", "peer", flow, DELIVERED, "web gets out")
-    return replace(made, seen=seen, answered=True, **changes)  # type: ignore[arg-type]
+    return replace(made, seen=seen, answered=True, **changes)
 
 
 RECEIVED = Received("eth0", "02:00:00:00:00:0a", ip_address("192.0.2.10"), PEER, 4000, 80, 63)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sabotage as s
+from msgspec.structs import replace
 
 from vnetlab.compile import compile_topology
 from vnetlab.coverage import coverage, disputed, exercised_by, forwards_of, items_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sabotage as s
+from msgspec.structs import replace
 
 from vnetlab.compile import compile_topology
 from vnetlab.drift import drift
@@ -22,7 +22,7 @@ NAT = compile_topology(Topology.load(Path(__file__).parents[2] / "topologies" / 
 
 
 def _host(**changes: object) -> State:
-    return s.in_namespace(NAT, "hv1", lambda n: replace(n, **changes))  # type: ignore[arg-type]
+    return s.in_namespace(NAT, "hv1", lambda n: replace(n, **changes))
 
 
 def _down(state: State) -> State:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special, Verdict, VerdictKind
 from vnetlab.probe.flight import Drop, Failure, Flight, Listener, Log, SendError, Sighting, Taken, What

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Outcome, VerdictKind
 from vnetlab.modes import guarantees_for

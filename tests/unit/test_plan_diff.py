@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab import plan
 from vnetlab.plan.tables import TableChange, changes, transaction
@@ -67,11 +67,11 @@ def steps(before: State, after: State) -> list[str]:
 
 
 def host(**changes: object) -> State:
-    return lab(replace(HOST, **changes), VM)  # type: ignore[arg-type]
+    return lab(replace(HOST, **changes), VM)
 
 
 def vm(**changes: object) -> State:
-    return lab(HOST, replace(VM, **changes))  # type: ignore[arg-type]
+    return lab(HOST, replace(VM, **changes))
 
 
 def test_nothing_differs_from_itself() -> None:
@@ -275,7 +275,7 @@ def test_words_and_definitions_are_no_difference() -> None:
 
 def changed_vm(**changes: object) -> Namespace:
     (link,) = VM.links
-    return replace(VM, links=(replace(link, **changes),))  # type: ignore[arg-type]
+    return replace(VM, links=(replace(link, **changes),))
 
 
 FORGET = "host: forget what br0 has learned of 10.0.0.1"

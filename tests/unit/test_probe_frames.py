@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from ipaddress import ip_address
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -42,7 +42,7 @@ SHAPES = [(k, v) for k in Kind for v in (4, 6) if (k, v) not in ((Kind.ARP, 6), 
 def shot(kind: Kind, version: int, **changes: object) -> Shot:
     source, destination = ADDRESSES[version]
     base = Shot("a", kind, version, "eth0", PEER, source, destination, 4000, 7000)
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 EVERYBODY = b"\xff" * 6

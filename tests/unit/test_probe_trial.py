@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 from ipaddress import ip_address
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special

@@ -3,12 +3,12 @@
 import io
 import itertools
 import json
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from vnetlab import plan
@@ -44,7 +44,7 @@ def guarantee(source: str, destination: str, **changes: object) -> Guarantee:
     base = Guarantee(
         "nat.inbound", "nat", "hv/home", source, destination, flow, Outcome.SILENT, "it is silent"
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def verdict(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from vnetlab import local
 from vnetlab.checks import LAB_NAME_LENGTH
@@ -16,8 +16,7 @@ from vnetlab.report.summary import Report
 from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Formats:
+class Formats(Struct, frozen=True):
     """What to show besides, or instead of, the report for people."""
 
     as_json: bool

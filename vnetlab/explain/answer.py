@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.explain.lexicon import Lexicon
 from vnetlab.explain.reason import End, end_of
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What one State says of the packet."""
 
     basis: str

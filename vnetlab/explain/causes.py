@@ -6,8 +6,9 @@ and the topology tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.explain import places
 from vnetlab.modes import PROPERTIES
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Network
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """Why a packet went no further."""
 
     text: str
@@ -33,8 +33,7 @@ class Cause:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """A deciding hop with all that explains it."""
 
     lexicon: Lexicon

@@ -7,16 +7,16 @@ there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vnetlab.explain.event import Event
     from vnetlab.guarantees import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One event, as predicted and as observed; None where one of them does not have it."""
 
     predicted: Event | None
@@ -28,8 +28,7 @@ class Row:
         return self.predicted == self.observed
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What the kernels of a lab did with the packet."""
 
     outcome: Outcome | None

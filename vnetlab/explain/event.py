@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.packet import TCP, UDP, Packet, Role, text
 
@@ -23,8 +24,7 @@ class What(StrEnum):
     """A chain accepted or dropped it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """The fields of a packet that something on the way may change."""
 
     source: str
@@ -47,8 +47,7 @@ class Header:
         return " > ".join(f"[{a}]:{p}" if ":" in a else f"{a}:{p}" for a, p in ends)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One observable thing; equal where prediction and observation say the same."""
 
     what: What

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.guarantees import Outcome
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """What becomes of one packet, and why."""
 
     topology: Topology

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.errors import NodeNotFound, UserError
 from vnetlab.guarantees import Protocol
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """What was typed."""
 
     source: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.explain import causes, places
 from vnetlab.explain.steps import ENDS
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 _BYSTANDERS = (" for ",)
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """A packet's end."""
 
     outcome: Outcome | None

@@ -7,8 +7,10 @@ model's hops and the events by which it can be observed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vnetlab.explain import wording
 from vnetlab.explain.event import Event, Header, What, header_of, is_of_flow
@@ -25,8 +27,7 @@ TRANSLATIONS = ("masquerade", "snat", "dnat", "redirect")
 ENDS = ("drop", "reject", "no route", "unresolved", "unknown")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One thing that happens to the packet, or to what comes back."""
 
     way: str
@@ -47,8 +48,7 @@ class Step:
         return self.verdict in ENDS
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(Struct):
     """What waits for the step that it belongs to."""
 
     hops: list[str] = field(default_factory=list)

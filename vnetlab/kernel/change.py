@@ -16,8 +16,9 @@ import socket
 import stat
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.claims import difference
 from vnetlab.errors import KernelError, VnetlabError
@@ -50,8 +51,7 @@ class Interrupted(VnetlabError):
     """Nobody waits for the change any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change of a whole lab."""
 
     before: State

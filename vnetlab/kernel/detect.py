@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab import plan
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
@@ -38,16 +40,14 @@ _NFT_REMEDY = "a kernel with nf_tables and this part of it (`modprobe nf_tables`
 _OPERAND = re.compile(r"""\S*[\d"$@{}]\S*""")
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(Struct, frozen=True):
     """The tables of one namespace, and the devices that their netdev chains hook into."""
 
     tables: tuple[NftTable, ...]
     devices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What a State asks of the kernel, each thing once."""
 
     bridge: bool

@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 from vnetlab.errors import (
     Absent,
@@ -44,8 +45,7 @@ def program(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", boot, *arguments]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class LabInfo:
+class LabInfo(Struct, frozen=True, order=True):
     """A lab that is up (or coming up): its name, the PID of its holder, and whose it is."""
 
     name: str

@@ -18,8 +18,9 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.kernel import control, writes
 
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 CHANGE, HOSTS = ".change", ".hosts"
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """A lab as it was, for who has to restore it."""
 
     state: State

@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.kernel.holder import program
 from vnetlab.kernel.transfer import Request, send_request
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 _NAMESPACES = ("net", "mnt", "user")
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
+class _Standing(Struct, frozen=True):
     """What a child inherits of whoever starts it: a launcher is of use as long as that is the same."""
 
     process: int
@@ -35,8 +35,7 @@ class _Standing:
     namespaces: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Launcher:
+class _Launcher(Struct, frozen=True):
     standing: _Standing
     connection: socket.socket
     process: subprocess.Popen[bytes]

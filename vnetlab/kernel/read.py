@@ -6,9 +6,10 @@ kernel makes by itself (link-local addresses, connected routes, `lo`) is left ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import nftables, read_messages, read_peers, read_tables, shared
@@ -55,8 +56,7 @@ _SETTINGS = tuple(
 _LOOPBACK = "lo"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A node of the lab, of which the kernel knows no more than the namespace."""
 
     name: str
@@ -69,8 +69,7 @@ def nodes_of(state: State) -> tuple[Node, ...]:
     return tuple(Node(n.name, n.kind) for n in state.namespaces if n.kind != "segment")
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
+class _Contents(Struct, frozen=True):
     links: tuple[Found, ...]
     addresses: tuple[Address, ...]
     neighbours: tuple[Neighbour, ...]

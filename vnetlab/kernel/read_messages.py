@@ -6,9 +6,11 @@ Numbers are those of linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, fib_r
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.kernel import switch_messages
 from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
@@ -48,8 +50,7 @@ def dump(kind: int) -> bytes:
     return _HEADER.pack(_HEADER.size + fixed, kind, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + bytes(fixed)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A device as the kernel shows it; indices still stand for other devices."""
 
     index: int

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
-from struct import Struct
+import struct
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
 from vnetlab.kernel import nftables, read_tables
@@ -34,15 +35,14 @@ _VERDICT_CODE = 1
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _VERDICTS = {0: "drop", 1: "accept"}
 _EARLIEST = -2_000_000_000
-_HEADER, _BE32, _BE64 = Struct("=IHHII"), Struct("!i"), Struct("!Q")
+_HEADER, _BE32, _BE64 = struct.Struct("=IHHII"), struct.Struct("!i"), struct.Struct("!Q")
 _RECEIVE = 1 << 16
 _ADD_MEMBERSHIP, _SOL_NETLINK = 1, 270
 _LINE = re.compile(r"(.*?) # handle (\d+)")
 _OPENED = re.compile(r"(table|chain) (\S+ )?(\S+) \{")
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(Struct, frozen=True):
     """Where packets are marked; the events name every chain behind, whoever's it is."""
 
     devices: tuple[str, ...] = ()
@@ -51,8 +51,7 @@ class Hooks:
     """There are chains of the bridge family."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(Struct, frozen=True):
     """What one base chain said of a packet: by a rule, or by its policy."""
 
     label: str

@@ -7,15 +7,13 @@ import pickle
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _LENGTH = struct.Struct("=Q")
 _MOST_DESCRIPTORS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a launcher (launcher_main.py) is asked for."""
 
     path: tuple[str, ...]

@@ -5,8 +5,9 @@ Runs inside a lab (see agent.py). Like read.py it does not know what was wanted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.kernel import nftables, read_messages, read_tables
 from vnetlab.kernel.netlink import Netlink
@@ -22,8 +23,7 @@ PortKey = tuple[str, str]
 """Namespace and device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Counters of a lab at one time."""
 
     rules: Mapping[RuleKey, int]

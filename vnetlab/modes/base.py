@@ -6,8 +6,10 @@ and a mode meets the rest of its host only as the sets of devices and addresses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from vnetlab.topology.model import Family, IPAddress, IPInterface, IPNetwork, family_of
 
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item", IPNetwork, IPInterface, IPAddress)
 
 
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(Struct, frozen=True):
     """What a mode declares of itself; everything between two networks follows from it."""
 
     outward: bool
@@ -37,8 +38,7 @@ class Properties:
         return self.outward and self.inward
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """A network and as much of its host as a mode needs for its rules."""
 
     host: Host
@@ -62,8 +62,7 @@ class Context:
     """Bridge ports behind which are VMs of the network and nobody else: theirs, and those of trunks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Rules by the chain of the host's table that they belong to, in the order of the packet's way."""
 
     guard: tuple[NftRule, ...] = ()
@@ -80,11 +79,10 @@ class Rules:
     leak: tuple[NftRule, ...] = ()
 
     def __add__(self, other: Rules) -> Rules:
-        return Rules(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Rules)})
+        return Rules(*(own + its for own, its in zip(astuple(self), astuple(other), strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """What one network adds to its host."""
 
     bridge: Bridge | None = None

@@ -7,9 +7,10 @@ network has it is let in by none.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Outcome, Special
 from vnetlab.modes.edges import nowhere

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.edges import beside, beyond_uplink, group_addresses, nowhere

@@ -6,9 +6,10 @@ are off by one address, one bit or one port keep every promise about the VMs tha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome, Seen, Special
 from vnetlab.modes.edges import beside, beyond_uplink, last, nowhere

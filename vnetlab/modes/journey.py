@@ -6,8 +6,9 @@ may its machines start flows outward, may outsiders start flows inward.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Outcome
 from vnetlab.modes.packet import Fate, Packet, Step

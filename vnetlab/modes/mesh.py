@@ -7,10 +7,10 @@ addresses and MACs. Whoever shares one of those with somebody else is told apart
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from vnetlab.many import Guarantees, Pattern, pattern_of
 from vnetlab.modes.pairs import promises_of_pair, solicited_group
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from vnetlab.modes.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
+class _Groups(Struct, frozen=True):
     """Nodes by kind."""
 
     members: tuple[tuple[int, ...], ...]

@@ -6,9 +6,10 @@ it has a route to, and to addresses beside them, which are another route's.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome, Special
 from vnetlab.modes.edges import beside, group_addresses, last, nowhere

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vnetlab.guarantees import Outcome
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """The fields of a packet that decide its way."""
 
     source: IPAddress
@@ -29,8 +29,7 @@ class Packet:
     """Of an answer: the host that gives it its source back, and that source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """Where a packet ended and how it looked there."""
 
     outcome: Outcome
@@ -53,8 +52,7 @@ class Fate:
     """Nobody has the next hop's address; what happens then is a matter of timers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What a host or router did with a packet: the packet as it leaves, and its next frame."""
 
     packet: Packet

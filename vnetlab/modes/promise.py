@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Seen, Special
 from vnetlab.modes.journey import answer_returns, travel
@@ -24,8 +25,7 @@ UDP_PORT = 49402
 SINK_PORT = 49403
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """Whose promise it is and what it says."""
 
     id: str
@@ -43,8 +43,7 @@ class Label:
         return f"{self.network.host}/{self.network.name}" if self.network else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One of the flows judged for every pair."""
 
     protocol: Protocol

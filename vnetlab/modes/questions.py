@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Flow, Guarantee, Outcome, Protocol, Special
 from vnetlab.modes.journey import travel
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Family, IPAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What becomes of a packet from a node to another one, or to an address."""
 
     source: str

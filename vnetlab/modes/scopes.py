@@ -5,9 +5,10 @@ Each mode module picks those that it makes.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Seen, Special
 from vnetlab.modes.packet import Fate, Packet

@@ -6,9 +6,10 @@ This is the promises' view. It reads the topology only, never the State, and kno
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.topology.model import Family, Host, Machine, Vm, family_of
 
@@ -29,8 +30,7 @@ FIRST_SOURCE_PORT = 50000
 SOURCE_PORTS = 15000
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """One node's place in one broadcast domain."""
 
     node: str
@@ -54,8 +54,7 @@ class Interface:
         return next((own for own in self.addresses if address in own.network), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Struct, frozen=True):
     """One frame: from an interface to another one of the same domain."""
 
     by: Interface

@@ -6,8 +6,9 @@ of the world is answered otherwise.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from vnetlab.mutate.queries import same_neighbour
 from vnetlab.mutate.recording import ChainKey, decides_otherwise

@@ -9,9 +9,10 @@ by forwarding.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Flow, Protocol, Special
 from vnetlab.predict.packet import BROADCAST_MAC, group_mac, link_local

@@ -5,8 +5,9 @@ Its namespaces belong to one child process and end with it, whatever ends that.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
+
+from msgspec.structs import replace
 
 from vnetlab import plan
 from vnetlab.compile import compile_topology

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.state import Bridge, Tap, Veth
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPInterface
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """A device that has a part in IP: a NIC, a bridge as its host's own side, a guest behind a tap."""
 
     node: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.mutate import fault
 from vnetlab.mutate.domains import domains_of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.mutate import fault
 from vnetlab.mutate.fault import Fault, with_namespace
@@ -50,7 +51,7 @@ def _with_links(namespace: Namespace, changes: dict[str, Link]) -> Namespace:
 
 
 def _fault(state: State, kind: str, namespace: Namespace, link: Link, what: str, **changes: object) -> Fault:
-    changed = replace(link, **changes)  # type: ignore[arg-type]
+    changed = replace(link, **changes)
     thing = _readable(link)
     text = f"{namespace.name}/{thing}: {what}"
     new = with_namespace(state, _with_links(namespace, {link.name: changed}))

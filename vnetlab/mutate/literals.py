@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.mutate import wording
 from vnetlab.topology.alike import Atoms, prefix_span
@@ -21,8 +22,7 @@ _NOBODYS = (ip_network("127.0.0.0/8"), ip_network("fe80::/10"))
 """Nobody sends under a loopback address, or under a link-local one that is not his own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Literals:
+class Literals(Struct, frozen=True):
     """The prefixes and ports that a State speaks of."""
 
     networks: frozenset[IPNetwork]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from vnetlab import garbage
 from vnetlab.guarantees import Outcome
@@ -45,16 +46,14 @@ FURTHER = 500
 From then on it is certain that the fault is put to packets; what more is found makes them quicker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(Struct, frozen=True):
     """A packet that a fault is seen by."""
 
     sent: str
     difference: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(Struct, frozen=True):
     """What the model says of a fault."""
 
     noticed_by: tuple[int, ...]

@@ -8,8 +8,9 @@ and so is each question to anything else of the world, with its answer (see `que
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
 
 from vnetlab.mutate.listening import ListeningWorld
 from vnetlab.mutate.queries import Footprint, Queries, Query

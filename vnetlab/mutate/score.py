@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.mutate.fault import KINDS
 
@@ -27,8 +28,7 @@ class Fate(StrEnum):
     """No guarantee was broken by packets, though some packet is, or may be, treated otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A fault, judged."""
 
     fault: Fault
@@ -41,8 +41,7 @@ class Result:
     """Of a survivor: why the model, or the packets, could not tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """How many faults came to what end."""
 
     faults: int
@@ -57,8 +56,7 @@ class Tally:
         return self.killed / noticeable if noticeable else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """All faults of a lab, judged."""
 
     lab: str

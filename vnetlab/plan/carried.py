@@ -8,8 +8,10 @@ with the first IPv4 address of a subnet go the later ones (`__inet_del_ifa()`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.plan.device_steps import (
     AddAddress,
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPNetwork
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """What of a namespace does not last: devices by what they lose in the change."""
 
     all: frozenset[str] = frozenset()

@@ -5,7 +5,6 @@ Those of bridge ports are in port_steps.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from vnetlab.plan.steps import Effect, Step
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from vnetlab.state import Address, Bridge, Link, Neighbour, StaticRoute, Tap, Veth
 
 
-@dataclass(frozen=True, slots=True)
-class CreateBridge(Step):
+class CreateBridge(Step, frozen=True):
     """Make a bridge, down."""
 
     link: Bridge
@@ -24,8 +22,7 @@ class CreateBridge(Step):
         return f"create bridge {_named(self.link)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTap(Step):
+class CreateTap(Step, frozen=True):
     """Make a persistent tap device, down."""
 
     link: Tap
@@ -34,8 +31,7 @@ class CreateTap(Step):
         return f"create tap {_named(self.link)}{_port(self.link)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CreateVeth(Step):
+class CreateVeth(Step, frozen=True):
     """Make a veth pair, both ends down; the near end joins its bridge."""
 
     link: Veth
@@ -46,8 +42,7 @@ class CreateVeth(Step):
         return f"create veth {_named(self.link)}{_port(self.link)}, other end in {far}"
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteLink(Step):
+class DeleteLink(Step, frozen=True):
     """Delete a device; of a veth pair the other end goes with it."""
 
     device: str
@@ -58,8 +53,7 @@ class DeleteLink(Step):
         return f"delete {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class NameLink(Step):
+class NameLink(Step, frozen=True):
     """Give a device its readable name."""
 
     device: str
@@ -69,8 +63,7 @@ class NameLink(Step):
         return f"name {self.device} {self.altname} as well"
 
 
-@dataclass(frozen=True, slots=True)
-class UnnameLink(Step):
+class UnnameLink(Step, frozen=True):
     """Take a readable name from a device."""
 
     device: str
@@ -82,8 +75,7 @@ class UnnameLink(Step):
         return f"name {self.device} no longer {self.altname}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeMac(Step):
+class ChangeMac(Step, frozen=True):
     """Give a device another MAC, and its link-local address with it."""
 
     device: str
@@ -96,8 +88,7 @@ class ChangeMac(Step):
         return f"change MAC of {self.device} from {self.old} to {self.mac}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeMtu(Step):
+class ChangeMtu(Step, frozen=True):
     """Give a device another MTU."""
 
     device: str
@@ -110,8 +101,7 @@ class ChangeMtu(Step):
         return f"change MTU of {self.device} from {self.old} to {self.mtu}"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkUp(Step):
+class LinkUp(Step, frozen=True):
     """Set a device up."""
 
     device: str
@@ -120,8 +110,7 @@ class LinkUp(Step):
         return f"set {self.device} up"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkDown(Step):
+class LinkDown(Step, frozen=True):
     """Set a device down."""
 
     device: str
@@ -132,8 +121,7 @@ class LinkDown(Step):
         return f"set {self.device} down"
 
 
-@dataclass(frozen=True, slots=True)
-class AddAddress(Step):
+class AddAddress(Step, frozen=True):
     """Add an address, without duplicate address detection."""
 
     address: Address
@@ -142,8 +130,7 @@ class AddAddress(Step):
         return f"add address {self.address.address} to {self.address.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveAddress(Step):
+class RemoveAddress(Step, frozen=True):
     """Remove an address."""
 
     address: Address
@@ -154,8 +141,7 @@ class RemoveAddress(Step):
         return f"remove address {self.address.address} from {self.address.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddNeighbour(Step):
+class AddNeighbour(Step, frozen=True):
     """Add a permanent neighbour entry."""
 
     neighbour: Neighbour
@@ -165,8 +151,7 @@ class AddNeighbour(Step):
         return f"add neighbour {entry.address} at {entry.mac} on {entry.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveNeighbour(Step):
+class RemoveNeighbour(Step, frozen=True):
     """Remove a permanent neighbour entry."""
 
     neighbour: Neighbour
@@ -177,8 +162,7 @@ class RemoveNeighbour(Step):
         return f"remove neighbour {self.neighbour.address} on {self.neighbour.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetNeighbours(Step):
+class ForgetNeighbours(Step, frozen=True):
     """Remove learned neighbour entries of these addresses, unless they say the same."""
 
     device: str
@@ -192,8 +176,7 @@ class ForgetNeighbours(Step):
         return f"forget what {self.device} has learned of {addresses}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddRoute(Step):
+class AddRoute(Step, frozen=True):
     """Add a static route."""
 
     route: StaticRoute
@@ -203,8 +186,7 @@ class AddRoute(Step):
         return f"add route to {route.prefix} via {route.via} on {route.device}{_metric(route)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRoute(Step):
+class ChangeRoute(Step, frozen=True):
     """Replace a static route by another to the same prefix, without a moment of none."""
 
     route: StaticRoute
@@ -217,8 +199,7 @@ class ChangeRoute(Step):
         return f"change route to {self.route.prefix} from {was} to {now}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRoute(Step):
+class RemoveRoute(Step, frozen=True):
     """Remove a static route."""
 
     route: StaticRoute

@@ -7,9 +7,10 @@ is judged by the new rules. Any other flow keeps its entry: a translated one wou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.parse import parse_rule
 from vnetlab.predict.tables import parse_hook
@@ -26,8 +27,7 @@ _LOCAL = "lo"
 _CONNTRACK_FAMILIES = ("inet", "ip", "ip6")
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """A flow as conntrack knows it; ports are 0 where the protocol has none."""
 
     protocol: int
@@ -43,8 +43,7 @@ class Flow:
     """What the other end takes for its source."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(Struct, frozen=True):
     """What rules see of a flow in one direction; several addresses where translation changes them."""
 
     protocol: int
@@ -57,8 +56,7 @@ class _Packet:
     exit: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Changed:
+class _Changed(Struct, frozen=True):
     """A rule that comes or goes; without matches a chain whose policy changes."""
 
     hook: str
@@ -67,8 +65,7 @@ class _Changed:
     matches: tuple[Match, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
+class Concern(Struct, frozen=True):
     """Tells the flows of one namespace that a change concerns."""
 
     rules: tuple[_Changed, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.plan.device_steps import (
     ChangeMac,
@@ -37,8 +38,7 @@ def ends(state: State) -> dict[End, Link]:
     return {(each.name, link.name): link for each in state.namespaces for link in each.links}
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(Struct, frozen=True):
     """The devices of two States."""
 
     before: Mapping[End, Link]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.plan.order import diff
 from vnetlab.plan.steps import EndFlows, MoveNic, MoveNicBack, Plan, ReleaseSettings
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
     from vnetlab.plan.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """NICs of this machine that are, or shall be, ports of a lab's bridges."""
 
     host: str

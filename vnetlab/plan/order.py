@@ -12,8 +12,9 @@ and what is allowed before and after is never touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab import garbage
 from vnetlab.plan import carried, flows, learned, links, settings, stages, tables
@@ -119,8 +120,7 @@ def _in_the_way(end: End, devices: Links) -> bool:
     return end in devices.after or far in devices.after
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Struct, frozen=True):
     """One namespace, before and after."""
 
     new: bool

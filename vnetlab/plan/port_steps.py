@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from vnetlab.plan.steps import Effect, Step
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from vnetlab.switching import Option
 
 
-@dataclass(frozen=True, slots=True)
-class AttachPort(Step):
+class AttachPort(Step, frozen=True):
     """Make a device a port of a bridge."""
 
     device: str
@@ -22,8 +20,7 @@ class AttachPort(Step):
         return f"attach {self.device} to bridge {self.bridge}"
 
 
-@dataclass(frozen=True, slots=True)
-class DetachPort(Step):
+class DetachPort(Step, frozen=True):
     """Make a device a port of no bridge."""
 
     device: str
@@ -35,8 +32,7 @@ class DetachPort(Step):
         return f"detach {self.device} from bridge {self.bridge}"
 
 
-@dataclass(frozen=True, slots=True)
-class IsolatePort(Step):
+class IsolatePort(Step, frozen=True):
     """Stop frames between a bridge port and the other isolated ones."""
 
     device: str
@@ -45,8 +41,7 @@ class IsolatePort(Step):
         return f"isolate port {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnisolatePort(Step):
+class UnisolatePort(Step, frozen=True):
     """Let frames pass between a bridge port and the isolated ones."""
 
     device: str
@@ -57,8 +52,7 @@ class UnisolatePort(Step):
         return f"end isolation of port {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetOptions(Step):
+class SetOptions(Step, frozen=True):
     """Give a bridge, or a port of one, options, in this order."""
 
     device: str
@@ -72,8 +66,7 @@ class SetOptions(Step):
         return f"set {', '.join(map(str, self.options))} of {what} {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetMacs(Step):
+class ForgetMacs(Step, frozen=True):
     """Have a bridge forget what it has learned to be behind one of its ports."""
 
     device: str
@@ -84,8 +77,7 @@ class ForgetMacs(Step):
         return f"forget who was heard by port {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardPort(Step):
+class ForwardPort(Step, frozen=True):
     """Have a port with carrier forward, if something keeps it from that."""
 
     device: str

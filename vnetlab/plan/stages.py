@@ -10,9 +10,10 @@ alike before or after; the other goes in the change proper.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.plan.tables import TableChange
 

@@ -5,10 +5,11 @@ Those of devices, and of what devices carry, are in device_steps.py.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vnetlab.plan.flows import Concern
@@ -24,8 +25,7 @@ class Effect(StrEnum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Step(ABC):
+class Step(Struct, frozen=True):
     """One thing to do in one namespace."""
 
     namespace: str
@@ -40,8 +40,7 @@ class Step(ABC):
     def _what(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CreateNamespace(Step):
+class CreateNamespace(Step, frozen=True):
     """Make an empty network namespace."""
 
     kind: str
@@ -50,8 +49,7 @@ class CreateNamespace(Step):
         return f"create network namespace of {self.kind}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveNamespace(Step):
+class RemoveNamespace(Step, frozen=True):
     """Remove a network namespace, with every process and device in it."""
 
     effect: ClassVar[Effect] = Effect.REMOVE
@@ -60,8 +58,7 @@ class RemoveNamespace(Step):
         return "remove network namespace"
 
 
-@dataclass(frozen=True, slots=True)
-class SetSysctls(Step):
+class SetSysctls(Step, frozen=True):
     """Write settings, in this order: those of the namespace, or those of its devices."""
 
     sysctls: tuple[Sysctl, ...]
@@ -73,8 +70,7 @@ class SetSysctls(Step):
         return f"set {settings}"
 
 
-@dataclass(frozen=True, slots=True)
-class LoadTable(Step):
+class LoadTable(Step, frozen=True):
     """Load one nftables table as a transaction."""
 
     table: NftTable
@@ -84,8 +80,7 @@ class LoadTable(Step):
         return f"load nftables table {self.table.family} {self.table.name}, {rules} rules"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeTables(Step):
+class ChangeTables(Step, frozen=True):
     """Change nftables tables, all as one transaction."""
 
     changes: tuple[TableChange, ...]
@@ -96,8 +91,7 @@ class ChangeTables(Step):
         return "; ".join(change.describe() for change in self.changes)
 
 
-@dataclass(frozen=True, slots=True)
-class EndFlows(Step):
+class EndFlows(Step, frozen=True):
     """Have live flows judged again by the rules that have changed."""
 
     concern: Concern
@@ -108,8 +102,7 @@ class EndFlows(Step):
         return "judge live flows anew that the change concerns"
 
 
-@dataclass(frozen=True, slots=True)
-class MoveNic(Step):
+class MoveNic(Step, frozen=True):
     """Make a NIC of this very machine a port of a bridge, which takes over its addresses and routes."""
 
     nic: str
@@ -121,8 +114,7 @@ class MoveNic(Step):
         return f"move addresses and routes of {self.nic} onto {self.bridge}, and make it a port of that"
 
 
-@dataclass(frozen=True, slots=True)
-class MoveNicBack(Step):
+class MoveNicBack(Step, frozen=True):
     """Have a NIC of this very machine a port no more, and give it back what its bridge carries."""
 
     nic: str
@@ -134,8 +126,7 @@ class MoveNicBack(Step):
         return f"move addresses and routes of {self.bridge} back onto {self.nic}, which is its port no more"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseSettings(Step):
+class ReleaseSettings(Step, frozen=True):
     """Give settings of this very machine the values of before labs again, if no other lab needs them."""
 
     keys: tuple[str, ...]
@@ -146,8 +137,7 @@ class ReleaseSettings(Step):
         return f"give back {', '.join(self.keys)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Steps in the order in which they are to be done."""
 
     steps: tuple[Step, ...]

@@ -7,9 +7,11 @@ kernel's handles, rather than emptied and filled again.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.state import NftTable
 
@@ -25,8 +27,7 @@ _POLICY = re.compile(r"\s*policy \w+;")
 _DEFINED = re.compile(r"\$(\w+)")
 
 
-@dataclass(frozen=True, slots=True)
-class TableChange:
+class TableChange(Struct, frozen=True):
     """A table as it is and as it shall be; None where there is none."""
 
     before: NftTable | None

@@ -8,8 +8,10 @@ have are left out.
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from vnetlab.plan.settings import device_of
 from vnetlab.plan.tables import plain
@@ -92,9 +94,8 @@ def _plain(value: Any) -> Hashable:
         numbers = {(n, n) for n in value.exact if isinstance(n, int)} | set(value.ranges)
         names = {name for name in value.exact if isinstance(name, str)}
         return (tuple(joined(numbers)), frozenset(names), frozenset(value.prefixes))
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = [getattr(value, name) for name in value.__slots__]  # type: ignore[attr-defined]
-        return (type(value).__name__, *(_plain(part) for part in parts))
+    if isinstance(value, Struct):
+        return (type(value).__name__, *(_plain(part) for part in astuple(value)))
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
     return value  # type: ignore[no-any-return]

@@ -6,8 +6,9 @@ numbers here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.fields import FIB_TYPES
 from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
@@ -28,8 +29,7 @@ _LABELS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class OwnAddress:
+class OwnAddress(Struct, frozen=True):
     """An address of a device, usable."""
 
     device: str
@@ -46,8 +46,7 @@ class OwnAddress:
         return (self.address ^ other) >> (bits - self.prefix) == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """Where a packet goes."""
 
     device: str
@@ -59,8 +58,7 @@ class Way:
     """The static route; None: connected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A route, connected or static."""
 
     network: int
@@ -75,8 +73,7 @@ class Entry:
         return self.network, self.network | ((1 << (bits - self.prefix)) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A static route."""
 
     network: int

@@ -5,7 +5,7 @@ Names and numbers are those of nft(8) and the kernel's linux/netfilter headers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from vnetlab.predict.rules import Key
 
@@ -64,8 +64,7 @@ SERVICES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class FieldType:
+class FieldType(Struct, frozen=True):
     """What the values of a field are."""
 
     kind: str

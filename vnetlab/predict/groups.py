@@ -8,8 +8,9 @@ So what becomes of one member's flows becomes of every other's. Whoever is in an
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab import names
 from vnetlab.predict.packet import link_local
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import Host, Machine, Nic, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(Struct, frozen=True):
     """Every node's group, numbered in the order of the first members."""
 
     members: tuple[tuple[str, ...], ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict import replies
 from vnetlab.predict.packet import ADVERTISEMENT, SOLICITATION, Arp, Frame, Packet, Role
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from vnetlab.predict.walk import Walk
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """A subnet or route of a guest."""
 
     version: int
@@ -32,8 +32,7 @@ class Exit:
     """MAC by address of those on that NIC's link."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(Struct, frozen=True):
     """A VM's NIC behind a tap."""
 
     node: str

@@ -6,8 +6,9 @@ of sources at 100 whatever a nat chain's own priority, which orders nat chains a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.conntrack import NEW, Conntrack, Entry, translated
 from vnetlab.predict.nat import set_up, tracked_versions
@@ -32,8 +33,7 @@ _DESTINATION_HOOKS, _SOURCE_HOOKS = ("prerouting", "output"), ("input", "postrou
 _FAMILIES = {4: ("inet", "ip"), 6: ("inet", "ip6")}
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """A packet's end at a hook."""
 
     label: str

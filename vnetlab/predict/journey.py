@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from vnetlab.guarantees import Outcome, Protocol, Special
 from vnetlab.icmp import error_name
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
 _ENDS = ("drop", "reject", "no route", "unresolved", "unknown")
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A packet as its receiver sees it."""
 
     device: str
@@ -36,8 +37,7 @@ class Received:
     """The source port is one of this range, by chance; ``source_port`` is the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """The model's answer for one destination of a flow."""
 
     outcome: Outcome | None
@@ -48,14 +48,23 @@ class Prediction:
     received: Received | None = None
     error_from: IPAddress | None = None
     error_code: str = ""
-    used: frozenset[Item] = field(default=frozenset(), compare=False, repr=False)
+    used: frozenset[Item] = frozenset()
     """What of the lab the flow exercised; no part of what becomes of it."""
-    after: frozenset[Item] | None = field(default=frozenset(), compare=False, repr=False)
+    after: frozenset[Item] | None = frozenset()
     """What was exercised by what its sender's kernel says to answers; None: the model does not know."""
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prediction) and self._said() == other._said()
 
-@dataclass(frozen=True, slots=True)
-class Journey:
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[object, ...]:
+        """Return what becomes of the flow, without what it exercises."""
+        return astuple(self)[:-2]
+
+
+class Journey(Struct, frozen=True):
     """A flow's whole way, with its answers and errors, in the order in which it happened."""
 
     source: str

@@ -7,11 +7,11 @@ to refuse stays closed, and where nothing is to arrive, a frame for somebody els
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from vnetlab import garbage, names
 from vnetlab.guarantees import LINK_WIDE, Outcome, Protocol

@@ -7,10 +7,11 @@ told apart by any rule. Words of nft itself are taken for device names too, whic
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.topology.alike import Atoms, prefix_span
 
@@ -31,8 +32,7 @@ Spots = tuple[int, ...]
 """The places in the rules where a word stands; the members of one plain set share a place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mentions:
+class Mentions(Struct, frozen=True):
     """Everything that the rules, routes and neighbours of a State mention."""
 
     words: dict[tuple[str, str], Spots]

@@ -6,10 +6,11 @@ sizes of the groups. The cost of reasoning grows with the kinds of endpoint, not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.guarantees import LINK_WIDE, Special
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 _OF_CHOSEN = (Special.SAME_PORT, Special.EDGE, Special.VACANT)
 
 
-@dataclass(frozen=True, slots=True)
-class Miniature:
+class Miniature(Struct, frozen=True):
     """A topology and its State without the members that show nothing new."""
 
     topology: Topology

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict import ethernet, ip, replies
 from vnetlab.predict.packet import (
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 _ND_HOP_LIMIT = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """What asking for a next hop led to."""
 
     mac: str | None

@@ -5,15 +5,15 @@ A syntax tree of our own, so that text and the kernel's listing end in one form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """A field that rules look at, such as ``ip saddr``."""
 
     group: str
@@ -21,8 +21,7 @@ class Key:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+class Values(Struct, frozen=True):
     """A set of values of one type, or a single one; numbers as ranges, names with a trailing ``*``."""
 
     exact: frozenset[int | str]
@@ -50,8 +49,7 @@ class Values:
         return lambda value: isinstance(value, int) and low <= value <= high
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """Keys compared with values; several keys are a concatenation."""
 
     keys: tuple[Key, ...]
@@ -64,16 +62,14 @@ class Match:
     """Of ``tcp flags & (syn | ack) == syn``: the bits that are compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """``accept``, ``drop``, ``continue``, ``return``, ``jump`` and ``goto``."""
 
     kind: str
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """``reject``: drop, and say so."""
 
     kind: str
@@ -81,16 +77,14 @@ class Reject:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Struct, frozen=True):
     """``map``: numbers that belong to the first member that the keys' values are in."""
 
     keys: tuple[Key, ...]
     entries: tuple[tuple[tuple[Values, ...], tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Translate:
+class Translate(Struct, frozen=True):
     """``dnat``, ``snat``, ``masquerade`` and ``redirect``; what is None stays as it is."""
 
     kind: str
@@ -102,16 +96,14 @@ class Translate:
     """Which of ``address`` and ``port`` the lookup's numbers are."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictMap:
+class VerdictMap(Struct, frozen=True):
     """``vmap``: the verdict of the first member that the keys' values are in."""
 
     keys: tuple[Key, ...]
     entries: tuple[tuple[tuple[Values, ...], Verdict], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SetMark:
+class SetMark(Struct, frozen=True):
     """``meta mark set`` and ``ct mark set``: a number that later rules may ask for."""
 
     value: int = 0
@@ -124,16 +116,14 @@ class SetMark:
     """The mark is the connection's, not the packet's."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetField:
+class SetField(Struct, frozen=True):
     """``ip ttl set``, ``ip6 dscp set`` and their likes."""
 
     key: Key
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class NoTrack:
+class NoTrack(Struct, frozen=True):
     """``notrack``: conntrack passes the packet by."""
 
 
@@ -141,8 +131,7 @@ Action = Verdict | Reject | Translate | VerdictMap
 Effect = SetMark | SetField | NoTrack
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule. ``unknown`` is what of it the model cannot evaluate."""
 
     label: str
@@ -160,8 +149,7 @@ class Rule:
         return not (self.effects or self.action or self.unknown or self.rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """Where a base chain is called from."""
 
     kind: str
@@ -173,8 +161,7 @@ class Hook:
     devices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A chain with its rules understood."""
 
     table: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.items import Item, ItemKind
 from vnetlab.predict.fib import LOOPBACK, Fib, Given, OwnAddress
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _LOOPBACK_MTU = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """A network device, as far as packets care."""
 
     name: str

@@ -6,10 +6,10 @@ says of one is said of the other once names, MACs and addresses are exchanged.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from vnetlab import names
 from vnetlab.guarantees import Protocol

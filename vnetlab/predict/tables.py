@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.evaluate import Ruleset
 from vnetlab.predict.parse import parse_rule
@@ -28,8 +29,7 @@ _DEVICE = re.compile(r"[^\s{},\"]+")
 _FAMILIES = {"inet": ("inet",), "ip": ("ip",), "ip6": ("ip6",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """A base chain and the table that it runs in."""
 
     chain: Chain

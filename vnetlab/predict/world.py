@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.space import Space
 
@@ -22,8 +23,7 @@ _NONE: frozenset[tuple[str, int]] = frozenset()
 _NO_GROUPS: frozenset[tuple[int, int]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Sockets:
+class Sockets(Struct, frozen=True):
     """What programs on a node listen to while packets fly; no part of the State."""
 
     node: str

@@ -8,8 +8,9 @@ into.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.guarantees import Guarantee, Outcome
 from vnetlab.probe.exits import packed_mac

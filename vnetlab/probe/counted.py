@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.kernel import conntrack
 from vnetlab.kernel.usage import Usage, measure
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from vnetlab.probe.flight import Flight, Log
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What to fly, and whose rules to count."""
 
     flight: Flight
@@ -25,8 +25,7 @@ class Order:
     """Namespaces that have rules."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flown:
+class Flown(Struct, frozen=True):
     """A flight's log, and the counters around it."""
 
     log: Log

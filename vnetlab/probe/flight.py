@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,8 +52,7 @@ class Role(StrEnum):
     """The far ends of NICs, for controls only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """A device of a station."""
 
     device: str
@@ -66,8 +67,7 @@ class Point:
     """MACs of those that it tells so; empty: it tells everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """A subnet or route of a guest."""
 
     prefix: bytes
@@ -86,8 +86,7 @@ class Wide(NamedTuple):
     """Those of them that are judged here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Station:
+class Station(Struct, frozen=True):
     """A place where sockets are opened."""
 
     name: str
@@ -110,8 +109,7 @@ class Station:
     """Frames are captured at its points; a host does without where nothing asks for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(Struct, frozen=True):
     """One packet to send; its index in the flight is its number."""
 
     station: str
@@ -147,8 +145,7 @@ class Listener:
     """Some flow asks for an answer there; else what arrives need not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """A shot that proves that a NIC can send, or receive, where the guarantees allow it nothing."""
 
     shot: int
@@ -162,8 +159,7 @@ class Control:
     """Label of the point that has to see it; empty: any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Shots that are sent one after the other."""
 
     shots: tuple[int, ...]
@@ -171,8 +167,7 @@ class Block:
     """Who resolves whom while it flies, and forgets it afterwards if another block follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(Struct, frozen=True):
     """All that happens between opening the sockets and closing them."""
 
     stations: tuple[Station, ...]
@@ -242,8 +237,7 @@ class Sighting(NamedTuple):
     quoted_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SendError:
+class SendError(Struct, frozen=True):
     """A shot that the sending kernel did not take."""
 
     shot: int
@@ -251,8 +245,7 @@ class SendError:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """A counter of lost packets that moved during the flight."""
 
     where: str
@@ -262,8 +255,7 @@ class Drop:
     """A device of the lab dropped them, rather than a machine or a probe too slow to carry them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A station that could not be opened, or whose capture ended early."""
 
     station: str
@@ -272,8 +264,7 @@ class Failure:
     """It was open when the flight began."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A port that the probe could not open on its own."""
 
     listener: Listener
@@ -282,8 +273,7 @@ class Taken:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """What the wire saw; no more than that."""
 
     sightings: Sequence[Sighting]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from struct import unpack_from
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.kernel.trace import Hooks, Traced, Tracer
 from vnetlab.probe.flight import Block, Flight, Kind, Log, Role, Sighting
@@ -41,8 +43,7 @@ _ANCILLARY = 64
 _IPV4_HEADER, _IPV6_HEADER, _ICMP_HEADER = 20, 40, 8
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What is to be sent, and where to look for it."""
 
     flight: Flight
@@ -53,8 +54,7 @@ class Order:
     """Namespaces with chains to follow it through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A frame of the flight at a device."""
 
     space: str
@@ -67,8 +67,7 @@ class Seen:
     sighting: Sighting
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Struct, frozen=True):
     """Everything that was seen."""
 
     log: Log

@@ -9,8 +9,9 @@ all, its bridge floods, and everybody is told.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.probe.frames import gratuitous
 

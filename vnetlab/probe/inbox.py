@@ -6,10 +6,10 @@ errors, ARP, neighbour discovery, DHCP) goes to the Reader one by one: it is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from vnetlab.probe import plain
 from vnetlab.probe.batch import Arena
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 SLOTS = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a capture is."""
 
     station: int

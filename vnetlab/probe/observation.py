@@ -5,10 +5,10 @@ to.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from vnetlab.guarantees import Guarantee, Outcome, Protocol, Special
 from vnetlab.probe.columns import Sightings
@@ -24,8 +24,7 @@ PORT_UNREACHABLE = {4: 0x0303, 6: 0x0104}
 HOST_UNREACHABLE = {4: 0x0301, 6: 0x0103}
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """The part of a log that concerns one guarantee."""
 
     outcome: Outcome

@@ -7,10 +7,11 @@ stays in the namespace that it was made in.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
 from struct import unpack_from
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from vnetlab.probe import filters
 from vnetlab.probe.frames import CONTROL_ETHERTYPE, Frames
@@ -36,8 +37,7 @@ HEADERS = 512
 DONTWAIT = socket.MSG_DONTWAIT
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(Struct):
     """What the wire writes down while it flies."""
 
     inbox: Inbox

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 TAG_BYTES = 8
 """Flight (4 bytes) and shot with its flags (4 bytes)."""
@@ -14,8 +14,7 @@ DHCP6_TAG = 14
 """The identifier of a DUID-EN (RFC 8415 section 11.3), counted from the start of the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A packet without addresses, ports, tag and checksums filled in."""
 
     data: bytes

@@ -7,11 +7,11 @@ Pure. Equal flows of one sender are sent once, however many receivers judge them
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from vnetlab.guarantees import LINK_WIDE, Guarantee, Outcome, Protocol, Special
 from vnetlab.many import Guarantees
@@ -179,7 +179,8 @@ def _listeners(guarantees: Sequence[Guarantee]) -> tuple[Listener, ...]:
             closed.add(listener)
         else:
             answers[listener] = answers.get(listener, False) or flow.answer
-    return tuple(replace(one, answers=asked) for one, asked in answers.items() if one not in closed)
+    answers = {one: asked for one, asked in answers.items() if one not in closed}
+    return tuple(Listener(one.station, one.protocol, one.port, asked) for one, asked in answers.items())
 
 
 def _watched(places: Places, guarantees: Sequence[Guarantee]) -> tuple[str, ...]:

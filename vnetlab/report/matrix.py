@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.report.cell import Cell
 from vnetlab.report.cells import cells_of
@@ -21,8 +22,7 @@ MOST_ROWS = 100
 """Nodes up to which a matrix has a row for each; beyond, one for each group."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One sender and what became of its flows, by receiver in the matrix's order."""
 
     group: str
@@ -31,8 +31,7 @@ class Row:
     cells: tuple[Cell, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """Rows are senders, columns receivers, in the same order."""
 
     rows: tuple[Row, ...]

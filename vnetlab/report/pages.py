@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
+
+from msgspec import Struct
 
 MODES = ("bridge", "isolated", "routed", "host_only", "nat")
 NOTE = "<!-- Written by scripts/docs from {source}; change it there. -->\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A Markdown page; its path is relative to docs/."""
 
     path: str

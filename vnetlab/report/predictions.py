@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from rich.text import Text
 
 from vnetlab.guarantees import UNKNOWN, Verdict, VerdictKind
@@ -27,8 +27,7 @@ AGREE, DIFFER = "agree", "differ"
 _KINDS = {AGREE: VerdictKind.HOLDS, DIFFER: VerdictKind.BROKEN, UNKNOWN: VerdictKind.INCONCLUSIVE}
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """A guarantee and what the model says of it."""
 
     guarantee: Guarantee

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.guarantees import Protocol, Special, VerdictKind
 from vnetlab.verdicts import Verdicts
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 HOLDS, FAILED, UNAVAILABLE = 0, 1, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The verdicts on a lab, in the order of its guarantees."""
 
     topology: Topology
@@ -68,8 +68,7 @@ class Report:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PromiseCount:
+class PromiseCount(Struct, frozen=True):
     """How often one promise was judged, by verdict."""
 
     id: str
@@ -80,8 +79,7 @@ class PromiseCount:
         return self.counts.get(kind, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class ModeCount:
+class ModeCount(Struct, frozen=True):
     """How often each promise of a mode was judged."""
 
     mode: str

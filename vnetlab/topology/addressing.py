@@ -9,9 +9,10 @@ first.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from vnetlab.topology.model import Nic
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.values import FixedAddress, Subnet
 
 
-@dataclass(slots=True)
-class Macs:
+class Macs(Struct):
     """The MAC addresses of a file; fixed ones are claimed before any is derived."""
 
     report: Report
@@ -59,16 +59,14 @@ def _hashed_mac(name: str) -> str:
     return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(Struct, frozen=True):
     """An address that the file fixes, and where."""
 
     address: FixedAddress
     path: Path
 
 
-@dataclass(slots=True)
-class Port:
+class Port(Struct):
     """A NIC whose addresses are being settled."""
 
     node: str
@@ -90,8 +88,7 @@ class Port:
         return Nic(self.nic, self.lan, self.mac, self.addresses, self.mtu, self.network)
 
 
-@dataclass(slots=True)
-class AddressPlan:
+class AddressPlan(Struct):
     """The addresses of one broadcast domain, and who has them."""
 
     lan: Lan

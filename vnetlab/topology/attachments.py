@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.topology.addressing import Fixed
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.report import Path, Report
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Struct, frozen=True):
     """One attachment of a VM or machine, whichever way it is written."""
 
     name: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from vnetlab.topology.model import Route, family_of
 from vnetlab.topology.report import dotted
@@ -34,7 +36,7 @@ def with_routes(document: Document, topology: Topology, report: Report) -> Topol
         if not isinstance(explicit, str):
             machine = replace(machine, routes=merged(routing.of_machine(machine), explicit))
         machines[name] = machine
-    return replace(topology, hosts=hosts, vms=vms, machines=machines)
+    return dataclasses.replace(topology, hosts=hosts, vms=vms, machines=machines)
 
 
 def merged(derived: Sequence[Route], explicit: Iterable[RouteDoc]) -> tuple[Route, ...]:

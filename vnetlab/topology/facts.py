@@ -5,12 +5,14 @@ They are read once, before a lab changes anything, and go with the lab: its file
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class NicFacts:
+
+class NicFacts(Struct, frozen=True):
     """A device of the machine that a lab uses as an uplink."""
 
     name: str
@@ -27,8 +29,7 @@ class NicFacts:
     """Whether the machine forwards IPv4 packets that come in there."""
 
 
-@dataclass(frozen=True, slots=True)
-class RouteFacts:
+class RouteFacts(Struct, frozen=True):
     """Where the machine sends a prefix."""
 
     prefix: str
@@ -40,8 +41,7 @@ class RouteFacts:
         return self.prefix, self.device
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What this very machine is without the lab."""
 
     nics: tuple[NicFacts, ...]
@@ -75,7 +75,8 @@ class Facts:
 
 def encoded(facts: Facts) -> dict[str, object]:
     """Return facts as JSON has them."""
-    return asdict(facts)
+    found: dict[str, object] = msgspec.to_builtins(facts)
+    return found
 
 
 def decoded(found: dict[str, Any]) -> Facts:

@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import io
 from collections import Counter
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from vnetlab.errors import Absent, FeatureUnavailable, Place, Problem
 from vnetlab.topology.source import Node, Source, tree
@@ -37,15 +38,13 @@ _IPV6_STEP: Final = 2**64
 _DIGEST: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
+class _Edge(Struct, frozen=True):
     source: str
     target: str
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class _Graph:
+class _Graph(Struct, frozen=True):
     """What a graph file says: identifiers as written."""
 
     directed: bool

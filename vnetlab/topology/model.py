@@ -13,6 +13,8 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from vnetlab.errors import Place
 
 if TYPE_CHECKING:
@@ -55,8 +57,7 @@ class Mode(StrEnum):
     NAT = "nat"
 
 
-@dataclass(frozen=True, slots=True)
-class Lan:
+class Lan(Struct, frozen=True):
     """One Ethernet broadcast domain: a segment (``host`` empty) or a private network of a host.
 
     A bridge network is no domain of its own: its VMs are on the segment of its uplink.
@@ -69,8 +70,7 @@ class Lan:
         return f"{self.host}/{self.name}" if self.host else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A physical LAN: one Ethernet broadcast domain outside any host."""
 
     name: str
@@ -80,16 +80,14 @@ class Segment:
     place: Place = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A static route of a node: traffic to ``prefix`` goes to the next hop ``via``."""
 
     prefix: IPNetwork
     via: IPAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Nic:
+class Nic(Struct, frozen=True):
     """An interface of a VM, host or machine, and the broadcast domain it is in."""
 
     name: str
@@ -107,8 +105,7 @@ class Nic:
         return next((a for a in self.addresses if family_of(a) is family), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """A port of the uplink's addresses handed to a VM of a NAT network (RFC 3022 calls it NAPT)."""
 
     protocol: str
@@ -120,8 +117,7 @@ class Forward:
     place: Place = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """A virtual network of a host, in one mode."""
 
     name: str
@@ -157,8 +153,7 @@ class Network:
         return tuple(family for family in Family if family in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A hypervisor host."""
 
     name: str
@@ -170,8 +165,7 @@ class Host:
     """``namespace`` or ``local``, which is this very machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vm:
+class Vm(Struct, frozen=True):
     """A machine attached to networks of its host."""
 
     name: str
@@ -186,8 +180,7 @@ class Vm:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """Something outside: a LAN peer, a router between segments, a remote host."""
 
     name: str
@@ -197,8 +190,7 @@ class Machine:
     place: Place = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(Struct, frozen=True):
     """A guarantee of the author's own."""
 
     source: str

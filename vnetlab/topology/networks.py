@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from vnetlab.topology.addressing import host_address
 from vnetlab.topology.model import Forward, Lan, Mode, Network
@@ -25,8 +26,7 @@ WITH_HOST: Final = frozenset({Mode.ROUTED, Mode.HOST_ONLY, Mode.NAT})
 """Modes in which the host has an address on the network and forwards or filters for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostView:
+class HostView(Struct, frozen=True):
     """What a network needs to know of its host and of the segments."""
 
     name: str

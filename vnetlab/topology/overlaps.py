@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.topology.model import Mode
 from vnetlab.topology.networks import WITH_HOST
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.report import Path, Report
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
+class _Use(Struct, frozen=True):
     """A prefix and what it belongs to."""
 
     prefix: IPNetwork

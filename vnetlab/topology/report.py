@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from vnetlab.errors import Place, Problem
 from vnetlab.topology.yaml_source import shorten
@@ -24,8 +25,7 @@ MAX_COMPARISONS: Final = 50_000
 """Comparing two names takes some 15 us; past this many the remedy lists names instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Where a path leads: as far as it can be followed."""
 
     node: Node

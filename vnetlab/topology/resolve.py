@@ -6,8 +6,10 @@ file does not have is a problem.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vnetlab.topology.addressing import AddressPlan, Macs, Port, settle
 from vnetlab.topology.attachments import Attached, attachments, fixed_addresses
@@ -37,8 +39,7 @@ _NIC_NAMES_OF_THE_KERNEL = {"lo", "all", "default"}
 """The loopback device, and the two names of /proc/sys/net/ipv4/conf that are no device."""
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """The parts that are known so far."""
 
     document: Document
@@ -53,8 +54,7 @@ class _Draft:
     incomplete: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A topology without routes, and the nodes that lack something which was refused."""
 
     topology: Topology

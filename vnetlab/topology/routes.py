@@ -7,9 +7,10 @@ does not, it is only the next hop to its own routed networks.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from vnetlab.topology.model import Family, Lan, Mode, Route, family_of
 
@@ -35,8 +36,7 @@ DEFAULT: Final[Mapping[Family, IPNetwork]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefix:
+class _Prefix(Struct, frozen=True):
     """A prefix that everybody knows, and where it is."""
 
     prefix: IPNetwork
@@ -46,8 +46,7 @@ class _Prefix:
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Hop:
+class _Hop(Struct, frozen=True):
     """A next hop; ``router`` is empty where it is the host of a routed network."""
 
     via: IPAddress

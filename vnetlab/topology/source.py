@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vnetlab.errors import Place, Problem
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool | None
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     """A value of the file, with its place. A mapping has ``entries``, a sequence ``items``."""
 
     place: Place
@@ -38,16 +38,14 @@ class Node:
         return self.scalar
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One key of a mapping and its value."""
 
     key_place: Place
     value: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A file as read: its tree, and what is wrong with it as YAML."""
 
     file: str

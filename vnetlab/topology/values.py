@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Final
 
+from msgspec import Struct
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -32,16 +32,14 @@ _RESERVED: Final[tuple[tuple[IPNetwork, str], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(Struct, frozen=True):
     """A prefix as written, with the host's address where host bits were written."""
 
     prefix: IPNetwork
     address: IPAddress | None
 
 
-@dataclass(frozen=True, slots=True)
-class FixedAddress:
+class FixedAddress(Struct, frozen=True):
     """An address as written; ``length`` is None where the prefix length was left out."""
 
     ip: IPAddress
@@ -51,8 +49,7 @@ class FixedAddress:
         return str(self.ip) if self.length is None else f"{self.ip}/{self.length}"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Where a route leads; ``prefix`` None is the default route, its family that of ``via``."""
 
     prefix: IPNetwork | None

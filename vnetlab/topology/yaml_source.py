@@ -7,10 +7,10 @@ no base-60 number. Knows nothing of topologies; bounds what a hostile file can c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import yaml
+from msgspec import Struct, field
 
 from vnetlab.errors import Place, Problem
 from vnetlab.topology.source import Entry, Node, Scalar, Source
@@ -82,8 +82,7 @@ def shorten(value: str) -> str:
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 3]}..."
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A collection whose end has not been read yet."""
 
     node: Node
@@ -94,8 +93,7 @@ class _Open:
     """The key was refused; its value is read and dropped."""
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Builds the tree from parser events, iteratively: nesting costs no stack."""
 
     file: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.errors import Absent, KernelError
 from vnetlab.health import Area, Check, State
@@ -27,8 +28,7 @@ _NO_SUCH_KIND = "Operation not supported"
 _LIBRARY_FIRST = "install the library first"
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """A line of the table: what is tried, and what its state is where the kernel refuses."""
 
     area: Area
@@ -116,8 +116,7 @@ KINDS = (
 """Kinds of devices that no mode needs and people miss when they work inside of a lab."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is to be tried: the modes' needs, and settings that every namespace of a lab gets."""
 
     modes: tuple[Try, ...]
@@ -207,8 +206,7 @@ def _device_kind(kind: str, module: str, purpose: str) -> Check:
     return Check(Area.KERNEL, name, State.OK, _MADE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(Struct, frozen=True):
     name: str
 
     def describe(self) -> str:

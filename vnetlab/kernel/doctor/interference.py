@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from vnetlab.errors import FeatureUnavailable, KernelError
 from vnetlab.health import Area, Check, State
@@ -31,16 +32,14 @@ _DENYING = ("drop", "reject", "queue")
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A prefix that a lab uses, and what for."""
 
     prefix: IPNetwork
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where the machine sends a prefix."""
 
     prefix: IPNetwork

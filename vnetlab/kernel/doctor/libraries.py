@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
+
+from msgspec import Struct
 
 from vnetlab.errors import FeatureUnavailable
 from vnetlab.health import Area, Check, State
@@ -17,8 +18,7 @@ from vnetlab.kernel import nftables
 _DEADLINE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """A Python distribution, the version it has to have, and what for; some are for one thing only."""
 
     name: str
@@ -31,6 +31,7 @@ class Library:
 
 LIBRARIES = (
     Library("click", "8.1", "the command line"),
+    Library("msgspec", "0.20", "every command"),
     Library("networkx", "3.2", "routes"),
     Library("numpy", "1.26", "probing"),
     Library("pydantic", "2.7", "topology files"),

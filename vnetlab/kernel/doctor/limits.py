@@ -7,9 +7,10 @@ entries, open files and tracked connections grew in proportion to the machines.
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.health import LAB_SIZES, Area, Check, State
 from vnetlab.kernel.doctor.files import number_of, text_of
@@ -21,8 +22,7 @@ PORTS = 1_000
 """Bridge ports at most that a broadcast has to go to: larger segments there are none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """A limit, and what a lab takes of it."""
 
     name: str

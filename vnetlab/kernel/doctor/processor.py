@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from vnetlab.health import Area, Check, State
 from vnetlab.kernel.doctor.files import text_of
@@ -13,8 +14,7 @@ _EXTENSIONS = {"vmx": "Intel VT-x", "svm": "AMD-V"}
 _NO_EXTENSION = "switch VT-x or AMD-V on in the firmware; in a virtual machine, ask for nested virtualization"
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
+class Processor(Struct, frozen=True):
     """What /proc/cpuinfo says of the first CPU, and KVM's parameters that say what is in use."""
 
     flags: frozenset[str]

@@ -6,8 +6,9 @@ far: whoever started it undoes it (undo.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.kernel.local.journal import Journal, head, path_of
 from vnetlab.kernel.local.steps import take
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from vnetlab.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(Struct, frozen=True):
     """All that a lab on this machine is made of."""
 
     where: OnMachine

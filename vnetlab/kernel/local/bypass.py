@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab import names
 from vnetlab.errors import KernelError
@@ -37,8 +38,7 @@ _ABSENT = ("Could not process rule: No such file", "Could not process rule: Oper
 """What nft says of an expression that the kernel does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
+class Bypass(Struct, frozen=True):
     """One, by names that are the lab's own."""
 
     lab: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import read_messages
@@ -48,8 +49,7 @@ _REACHABLE, _STALE, _PERMANENT = 0x02, 0x04, 0x80
 _KNOWN = _REACHABLE | _STALE | 0x08 | 0x10 | _PERMANENT
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """Addresses and routes of a device."""
 
     addresses: tuple[bytes, ...]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import read_messages
@@ -23,8 +24,7 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _IFLA_QDISC, _IFLA_OPERSTATE, _UP = 6, 16, 6
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """What a request is for, in errors."""
 
     text: str

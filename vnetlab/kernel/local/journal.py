@@ -20,9 +20,11 @@ import json
 import os
 import socket
 import sys
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+import msgspec
+from msgspec import Struct
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import control, writes
@@ -36,8 +38,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One thing that is about to be made or changed."""
 
     kind: str
@@ -66,7 +67,7 @@ class Journal:
 
     def write(self, record: Record) -> None:
         """Record a step; it is on the disk when this returns. Raises KernelError, and then do nothing."""
-        line = json.dumps(asdict(record)).encode() + b"\n"
+        line = msgspec.json.encode(record) + b"\n"
         try:
             writes.begin(f"record {record.kind} {record.name}")
             while line:
@@ -207,7 +208,7 @@ def _now() -> str:
 def _record(path: Path, number: int, line: bytes) -> Record:
     try:
         found = json.loads(line)
-        values = [found[field.name] for field in fields(Record)]
+        values = [found[name] for name in Record.__struct_fields__]
     except (ValueError, KeyError, TypeError) as error:
         raise KernelError(
             f"journal {path}: line {number} is none of vnetlab's; nothing was undone"
