@@ -186,7 +186,7 @@ def test_what_cannot_be_probed_is_skipped_aloud(tmp_path: Path) -> None:
         GUARANTEES
         + """
 import pytest
-from dataclasses import replace
+from msgspec.structs import replace
 from vnetlab.guarantees import VerdictKind
 
 @pytest.fixture
