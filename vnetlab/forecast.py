@@ -13,7 +13,7 @@ from msgspec import Struct
 from vnetlab import garbage
 from vnetlab.compile import compile_topology
 from vnetlab.modes import guarantees_for
-from vnetlab.predict.matrix import predict
+from vnetlab.predict.matrix import predict, predict_each
 from vnetlab.predict.miniature import counted, miniature
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def _forecast(topology: Topology, state: State, *, every_pair: bool) -> Forecast
     small = miniature(topology, state)
     if every_pair:
         guarantees = guarantees_for(topology)
-        predictions = predict(topology, state, guarantees, exercising=False)
-        return Forecast(topology, guarantees, predictions, (1,) * len(guarantees), small.groups)
+        found = predict(topology, state, guarantees, exercising=False)
+        return Forecast(topology, guarantees, found, (1,) * len(guarantees), small.groups)
     derived = guarantees_for(small.topology)
     counts = counted(small, derived)
     asked = derived.chosen(counts > 0)
-    predictions = predict(small.topology, small.state, asked, exercising=False)
+    predictions = predict_each(small.topology, small.state, asked)
     return Forecast(topology, asked, predictions, tuple(counts[counts > 0].tolist()), small.groups)

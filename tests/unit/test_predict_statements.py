@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from vnetlab.kernel.read_tables import tables
 from vnetlab.predict.conntrack import ESTABLISHED, NEW, Conntrack, Entry, Tracked, tuple_of
@@ -101,7 +102,7 @@ def test_an_unknown_match_counts_where_nothing_else_decides() -> None:
     [
         ("th dport 53 drop", ECHO, "checksum"),
         ("meta length > 100 drop", ASKED, "length"),
-        ("tcp sport 1024 drop", ASKED._replace(source_port=1024, drawn=(1024, 2000)), "draws"),
+        ("tcp sport 1024 drop", replace(ASKED, source_port=1024, drawn=(1024, 2000)), "draws"),
     ],
 )
 def test_values_that_nobody_knows(rule: str, packet: Packet, why: str) -> None:
@@ -112,7 +113,7 @@ def test_values_that_nobody_knows(rule: str, packet: Packet, why: str) -> None:
 def test_a_catch_all_is_asked_last() -> None:
     rule = "tcp dport vmap { * : drop, 80 : accept }"
     assert said(rule, ASKED) == "accept"
-    assert said(rule, ASKED._replace(destination_port=81)) == "drop"
+    assert said(rule, replace(ASKED, destination_port=81)) == "drop"
 
 
 def test_a_mark_stays_where_its_rule_does_not_fit() -> None:

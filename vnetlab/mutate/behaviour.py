@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.packet import Packet, Role
 
@@ -55,13 +57,13 @@ def _normal(payload: Packet | Arp) -> Packet | Arp:
 
 
 def _normal_packet(payload: Packet) -> Packet:
-    payload = payload._replace(drawn=None)
+    payload = replace(payload, drawn=None)
     if payload.quoted is not None:
         # The TTL in a quote tells whether a rule spoke before or behind routing; nobody else does.
-        return payload._replace(quoted=_normal_packet(payload.quoted._replace(ttl=0)))
+        return replace(payload, quoted=_normal_packet(replace(payload.quoted, ttl=0)))
     if payload.role is Role.REQUEST:
-        return payload._replace(source_port=_port(payload.source_port))
-    return payload._replace(destination_port=_port(payload.destination_port))
+        return replace(payload, source_port=_port(payload.source_port))
+    return replace(payload, destination_port=_port(payload.destination_port))
 
 
 def _port(port: int) -> int:

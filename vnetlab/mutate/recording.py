@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from vnetlab.mutate.listening import ListeningWorld
 from vnetlab.mutate.queries import Footprint, Queries, Query
-from vnetlab.predict.conntrack import Tracked
 from vnetlab.predict.evaluate import Ruleset
 from vnetlab.predict.hooks import Hooks
 from vnetlab.predict.passage import Unknown
@@ -151,8 +150,7 @@ def _frozen(passage: Passage, space: Space) -> Passage:
     found.space = space
     found.used = []
     if passage.tracked and passage.tracked.entry:
-        state, entry, is_reply = passage.tracked
-        found.tracked = Tracked(state, copy(entry), is_reply)
+        found.tracked = replace(passage.tracked, entry=copy(passage.tracked.entry))
     return found
 
 

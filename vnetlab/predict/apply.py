@@ -61,9 +61,9 @@ def _set_field(effect: SetField, passage: Passage) -> bool:
     if not isinstance(packet, Packet) or packet.version != (4 if effect.key.group == "ip" else 6):
         return False
     if effect.key.name == "dscp":
-        passage.packet = packet._replace(tos=effect.value << 2 | packet.tos & 3)
+        passage.packet = replace(packet, tos=effect.value << 2 | packet.tos & 3)
     else:
-        passage.packet = packet._replace(ttl=effect.value)
+        passage.packet = replace(packet, ttl=effect.value)
     return True
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from vnetlab.predict.conntrack import Tuple
 from vnetlab.predict.packet import TCP, UDP
 from vnetlab.predict.passage import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vnetlab.predict.conntrack import Entry
+    from vnetlab.predict.conntrack import Entry, Tuple
     from vnetlab.predict.passage import Passage
 
     Value = int | str | None
@@ -68,7 +68,7 @@ def tuple_reader(name: str) -> Callable[[Passage], Value]:
     """Read a tuple of the connection, such as `original ip saddr` (`nft_ct_get_eval`)."""
     words = name.split(" ")
     of_reply = words[0] == "reply"
-    at = Tuple._fields.index(_OF_TUPLE[words[-1]])
+    field = attrgetter(_OF_TUPLE[words[-1]])
     version = _TUPLE_VERSIONS.get(words[-2]) if len(words) > 1 else None
 
     def read(passage: Passage) -> Value:
@@ -81,7 +81,7 @@ def tuple_reader(name: str) -> Callable[[Passage], Value]:
             return None
         if words[-1].startswith("proto-"):
             return _tuple_port(entry, found, words[-1])
-        value = found[at]
+        value = field(found)
         return _NFPROTO[value] if words[-1] == "l3proto" else value
 
     return read

@@ -5,7 +5,8 @@ The kernel's net/netfilter/nf_conntrack_core.c and nf_nat_core.c, for the packet
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vnetlab.predict.packet import (
     ECHO_REPLY,
@@ -22,7 +23,7 @@ _LEAST_ND, _MOST_ND = 0x8200, 0x8FFF
 """Multicast listener and neighbour discovery, which conntrack leaves alone (icmpv6 types 130 to 143)."""
 
 
-class Tuple(NamedTuple):
+class Tuple(Struct, frozen=True):
     """One direction of a flow."""
 
     version: int
@@ -77,7 +78,8 @@ class Entry:
         """Give the flow another source, as far as it is named; ``drawn``: a port of that range, by chance."""
         self.drawn = drawn
         before = self.reply
-        self.reply = before._replace(
+        self.reply = replace(
+            before,
             destination=before.destination if address is None else address,
             destination_port=before.destination_port if port is None else port,
         )
@@ -87,7 +89,8 @@ class Entry:
     def translate_destination(self, address: int | None, port: int | None) -> None:
         """Give the flow another destination, as far as it is named."""
         before = self.reply
-        self.reply = before._replace(
+        self.reply = replace(
+            before,
             source=before.source if address is None else address,
             source_port=before.source_port if port is None else port,
         )
@@ -95,7 +98,7 @@ class Entry:
         self.destination_done = True
 
 
-class Tracked(NamedTuple):
+class Tracked(Struct, frozen=True):
     """What conntrack says of one packet."""
 
     state: int
@@ -181,21 +184,21 @@ def translated(packet: Packet, tracked: Tracked | None, *, source: bool) -> Pack
     ports = packet.protocol in (TCP, UDP)
     if source:
         drawn = None if is_reply else entry.drawn
-        return packet._replace(source=target.source, source_port=target.source_port, drawn=drawn)
+        return replace(packet, source=target.source, source_port=target.source_port, drawn=drawn)
     if ports:
         drawn = None if is_reply else packet.drawn
         port = target.destination_port
-        return packet._replace(destination=target.destination, destination_port=port, drawn=drawn)
-    return packet._replace(destination=target.destination, source_port=target.destination_port)
+        return replace(packet, destination=target.destination, destination_port=port, drawn=drawn)
+    return replace(packet, destination=target.destination, source_port=target.destination_port)
 
 
 def _translated_error(packet: Packet, quoted: Packet, other: Tuple, *, source: bool) -> Packet:
     """Translate an ICMP error, and what it quotes the other way about (`nf_nat_icmp_reply_translation`)."""
     target = other.inverted
     if source:
-        inner = quoted._replace(destination=other.destination)
+        inner = replace(quoted, destination=other.destination)
         if quoted.protocol in (TCP, UDP):
-            inner = inner._replace(destination_port=other.destination_port)
-        return packet._replace(source=target.source, quoted=inner)
-    inner = quoted._replace(source=other.source, source_port=other.source_port)
-    return packet._replace(destination=target.destination, quoted=inner)
+            inner = replace(inner, destination_port=other.destination_port)
+        return replace(packet, source=target.source, quoted=inner)
+    inner = replace(quoted, source=other.source, source_port=other.source_port)
+    return replace(packet, destination=target.destination, quoted=inner)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.items import rule_item
 from vnetlab.predict.apply import found_in, inside, resolved, take_effect, values_of
@@ -29,7 +31,7 @@ _ORDERED: dict[str, Callable[[int, int], bool]] = {
 }
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """What a base chain says of a packet, and which of its rules said it."""
 
     action: Verdict | Reject | Translate

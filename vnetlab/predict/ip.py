@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vnetlab.predict import errors, ethernet, local, neighbour, replies
 from vnetlab.predict.fib import LOOPBACK, Way
 from vnetlab.predict.packet import (
@@ -149,7 +151,7 @@ def _forward(walk: Walk, space: Space, device: Device, passage: Passage, way: Wa
         walk.note(space, "forward", f"{out.name} takes {out.mtu} bytes", "reject", packet)
         errors.send(walk, device, passage, replies.TOO_BIG[version])
         return
-    passage.packet = packet._replace(ttl=packet.ttl - 1)
+    passage.packet = replace(packet, ttl=packet.ttl - 1)
     passage.oif = way.device
     stop = walk.hook("forward", passage)
     if stop:

@@ -53,6 +53,13 @@ def predict(
         return _predictions(topology, state, Guarantees.of(guarantees), exercising=exercising)
 
 
+def predict_each(topology: Topology, state: State, guarantees: Sequence[Guarantee]) -> tuple[Prediction, ...]:
+    """Do as predict() without ``exercising``, for guarantees of which no two are alike."""
+    with garbage.paused():
+        asking = Asking(topology, state, sockets_for(guarantees), exercising=False)
+        return tuple(asking.answer(guarantee) for guarantee in guarantees)
+
+
 def predict_again(
     topology: Topology, before: Predictions, state: State, guarantees: Sequence[Guarantee]
 ) -> Predictions:
@@ -137,8 +144,7 @@ class Predictions(Lazy[Prediction]):
 
 def _predictions(topology: Topology, state: State, many: Guarantees, *, exercising: bool) -> Predictions:
     sockets = sockets_for(many)
-    model = _model(topology, state, sockets)
-    taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
+    asking = Asking(topology, state, sockets, exercising=exercising)
     alike = Alike(topology, state, sockets)
     first, group = alike.classes(many)
     numbers: dict[Hashable, int] = {}
@@ -151,15 +157,30 @@ def _predictions(topology: Topology, state: State, many: Guarantees, *, exercisi
         which[at] = known
         if known == len(found):
             asked.append(number)
-            found.append(
-                model.send(guarantee.source, guarantee.flow, exercising=exercising).prediction(
-                    guarantee.destination,
-                    is_host=guarantee.destination in topology.hosts,
-                    is_guest=guarantee.destination in taps,
-                    any_frame=guarantee.expected not in _REACHED,
-                )
-            )
-    return Predictions(model.world, many, alike, which[group], asked, found)
+            found.append(asking.answer(guarantee))
+    return Predictions(asking.model.world, many, alike, which[group], asked, found)
+
+
+class Asking:
+    """Puts guarantees to a model of a State."""
+
+    def __init__(
+        self, topology: Topology, state: State, sockets: Sequence[Sockets], *, exercising: bool
+    ) -> None:
+        self.model = _model(topology, state, sockets)
+        self._hosts = topology.hosts
+        self._taps = {vm.name for vm in topology.vms.values() if vm.backend == "tap"}
+        self._exercising = exercising
+
+    def answer(self, guarantee: Guarantee) -> Prediction:
+        """Return what the flow means for its destination."""
+        destination = guarantee.destination
+        return self.model.send(guarantee.source, guarantee.flow, exercising=self._exercising).prediction(
+            destination,
+            is_host=destination in self._hosts,
+            is_guest=destination in self._taps,
+            any_frame=guarantee.expected not in _REACHED,
+        )
 
 
 class Alike:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vnetlab.guarantees import Protocol, Special
 from vnetlab.predict import ethernet, ip, neighbour
 from vnetlab.predict.journey import Journey
@@ -155,7 +157,7 @@ class Model:
             if own is None:
                 walk.note(space, "route", "no route, or no address to send from", "no route", packet)
                 return
-            packet = packet._replace(source=own)
+            packet = replace(packet, source=own)
         ip.send(walk, space, packet, device)
 
     def _crafted(self, walk: Walk, space: Space, device: Device, flow: Flow, mac: str) -> None:
@@ -174,7 +176,8 @@ class Model:
         """Write down the sender's route where a crafted frame goes to the router that it names."""
         if walk.crafted is None:
             return
-        space, device, (_, mac, payload) = walk.crafted
+        space, device, frame = walk.crafted
+        payload = frame.payload
         if isinstance(payload, Arp) or payload.is_group:
             return
         way = space.fib(payload.version).way(payload.destination)
@@ -182,7 +185,7 @@ class Model:
             return
         asking = Walk(self.world)  # nobody asks in truth: what the question would go through is not used
         with suppress(Unknown):
-            if neighbour.resolve(asking, space, device, payload, way.next_hop) == mac:
+            if neighbour.resolve(asking, space, device, payload, way.next_hop) == frame.destination:
                 walk.used.append(way.item)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress
@@ -33,7 +35,7 @@ class Role(StrEnum):
     ERROR = "error"
 
 
-class Packet(NamedTuple):
+class Packet(Struct, frozen=True):
     """An IP packet. Addresses are numbers; ports of an echo are its identifier, as conntrack sees it."""
 
     version: int
@@ -79,7 +81,7 @@ class Packet(NamedTuple):
         return f"{names.get(self.protocol, self.protocol)} {source} > {destination} ttl {self.ttl}"
 
 
-class Arp(NamedTuple):
+class Arp(Struct, frozen=True):
     """An ARP message (RFC 826) between Ethernet and IPv4."""
 
     operation: int
@@ -100,7 +102,7 @@ class Arp(NamedTuple):
         return f"arp {text(4, self.sender)} is at {self.sender_mac}"
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True):
     """An Ethernet frame."""
 
     source: str

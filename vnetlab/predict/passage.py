@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vnetlab.predict.packet import Packet
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Passage:
         """The frame, with the packet as rules left it."""
         frame = self.frame
         assert frame is not None
-        return frame if frame.payload is self.packet else frame._replace(payload=self.packet)
+        return frame if frame.payload is self.packet else replace(frame, payload=self.packet)
 
     def copied(self) -> Passage:
         """Return the same packet on another of the ways that a bridge sends it."""

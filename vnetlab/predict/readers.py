@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vnetlab.predict.connections import ct_direction, ct_mark, ct_state, ct_status, tuple_reader
@@ -198,13 +199,13 @@ def _header_reader(version: int, get: Callable[[Packet], int]) -> Callable[[Pass
 
 
 def _packet_reader(version: int, name: str) -> Callable[[Passage], Value]:
-    at = Packet._fields.index(name)
+    field = attrgetter(name)
 
     def read(passage: Passage) -> Value:
         packet = passage.packet
         if not isinstance(packet, Packet) or packet.version != version:
             return None
-        value = packet[at]
+        value = field(packet)
         assert isinstance(value, int)
         return value
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from vnetlab.predict.packet import (
     ADVERTISEMENT,
     ECHO_REPLY,
@@ -74,8 +76,9 @@ def reply_to(world: World, node: str, packet: Packet, ttl: int = 64) -> Packet |
         return _back(packet, ttl, role=Role.ANSWER) if packet.wants_answer else None
     if packet.kind == ECHO_REQUEST[packet.version] and packet.protocol in (ICMP, ICMP6):
         kind = ECHO_REPLY[packet.version]
-        return _back(packet, ttl, kind=kind, role=Role.ANSWER)._replace(
-            source_port=packet.source_port, destination_port=0, size=packet.size, tos=packet.tos
+        answer = _back(packet, ttl, kind=kind, role=Role.ANSWER)
+        return replace(
+            answer, source_port=packet.source_port, destination_port=0, size=packet.size, tos=packet.tos
         )
     return None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from vnetlab.predict.conntrack import Conntrack
 from vnetlab.predict.passage import Unknown
@@ -22,7 +24,7 @@ MOST_FRAMES = 20_000
 """Frames after which a flow is taken to go round for ever."""
 
 
-class Hop(NamedTuple):
+class Hop(Struct, frozen=True):
     """One thing that happened to a packet."""
 
     namespace: str
@@ -39,7 +41,7 @@ class Hop(NamedTuple):
         return f"{self.namespace}: {self.stage}: {self.object}: {self.verdict}: {self.before}{changed}"
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True):
     """A packet seen at a node."""
 
     node: str
