@@ -170,7 +170,7 @@ BESIDE = (
 def _verdicts() -> tuple[Topology, Sequence[Verdict]]:
     topology = Topology.parse(TEXT, "truth.yaml")
     with Lab(topology, f"truth.{os.getpid()}") as lab:
-        return topology, lab.probe()
+        return topology, tuple(lab.probe())  # made once: every cell looks through all of them
 
 
 def _addresses(topology: Topology, cell: Cell) -> set[str]:
