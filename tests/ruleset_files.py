@@ -4,6 +4,7 @@
 
     # A web server published on another machine than the one that was asked.
     # node: hv                                 where it is loaded; hv unless said
+    # ip: rule add from {red1} table 100       what ip(8) is to do there before; undone after
     # at: blue1                                who is judged besides each flow's own receiver
     # flow: peer > hv tcp4 8080                sender, receiver, protocol and family, port
     # flow: red1 > peer udp6 53 oneway ttl 9   with options, see OPTIONS
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "rulesets"
 PACKETS = 20
-_HEADER = re.compile(r"# (node|at|flow|unchanged): (.*)")
+_HEADER = re.compile(r"# (node|ip|at|flow|unchanged): (.*)")
 _KINDS = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "icmp": Protocol.ICMP}
 OPTIONS = (
     "oneway",
@@ -84,6 +85,8 @@ class RulesetFile:
     name: str
     about: str
     node: str
+    commands: tuple[str, ...]
+    """What ip(8) is to add or delete before."""
     text: str
     guarantees: tuple[Guarantee, ...]
     """Each flow at its receiver, and at those besides that the file names."""
@@ -118,7 +121,8 @@ def _parse(path: Path, number: int) -> RulesetFile:
     text = "\n".join(line for line in lines if not _HEADER.fullmatch(line))
     about = lines[0].removeprefix("# ")
     changes = not any(key == "unchanged" for key, _ in fields)
-    return RulesetFile(path.name, about, node, filled_in(text), guarantees, changes)
+    commands = tuple(filled_in(value) for key, value in fields if key == "ip")
+    return RulesetFile(path.name, about, node, commands, filled_in(text), guarantees, changes)
 
 
 def _guarantees(line: str, others: list[str], own_port: int) -> Iterator[Guarantee]:

@@ -11,6 +11,7 @@ from vnetlab import names
 from vnetlab.plan import Moves, Plan, change_on_machine
 from vnetlab.plan.settings import device_of
 from vnetlab.plan.wording import in_words_of
+from vnetlab.policy import NO_POLICY
 from vnetlab.state import State
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _of_lab(machine: Namespace, claims: Claims, settings: frozenset[str]) -> Nam
         routes=(),
         sysctls=tuple(s for s in machine.sysctls if s.key in settings or device_of(s.key) in there),
         tables=tuple(table for table in machine.tables if (table.family, table.name) in claims.tables),
+        policy=NO_POLICY,
         beyond=(),
     )
 

@@ -158,7 +158,7 @@ def _compare(
 
         found = difference(present, desired, where, claims_of(lab))
         return Comparison(found.present, found.desired, found.plan, ())
-    beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.beyond)
+    beyond = tuple(f"{n.name}: {what}" for n in present.namespaces for what in n.unplanned)
     with garbage.paused():
         wanted = in_words_of(present, desired)
         return Comparison(present, wanted, diff(present, wanted), beyond)

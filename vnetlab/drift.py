@@ -43,7 +43,7 @@ def _of_namespace(wanted: Namespace, actual: Namespace) -> Iterator[str]:
     before, after = ([f"neighbour {n}" for n in each.neighbours] for each in (wanted, actual))
     yield from _of_sets(before, after)
     yield from _of_settings(wanted, actual)
-    yield from (f"has {what}" for what in actual.beyond if what not in wanted.beyond)
+    yield from (f"has {what}" for what in actual.unplanned if what not in wanted.unplanned)
 
 
 def _of_sets(wanted: Sequence[str], actual: Sequence[str]) -> Iterator[str]:

@@ -26,8 +26,9 @@ from vnetlab.guarantees import Flow, Outcome, Protocol, Special
 from vnetlab.kernel.read import nodes_of, read
 from vnetlab.many import Guarantees
 from vnetlab.modes import guarantees_for
+from vnetlab.predict.around import model_of
 from vnetlab.predict.fib import LOOPBACK
-from vnetlab.predict.matrix import model_of, predict, predict_again
+from vnetlab.predict.matrix import predict, predict_again
 from vnetlab.probe.counted import Flown, Order, fly_counted
 from vnetlab.probe.judge import Judge
 from vnetlab.probe.trial import plan_flight

@@ -14,10 +14,12 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from vnetlab import switching
+from vnetlab.policy import NO_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vnetlab.policy import Policy
     from vnetlab.topology.model import IPAddress, IPInterface, IPNetwork
 
 
@@ -265,8 +267,14 @@ class Namespace(Struct, frozen=True):
     routes: tuple[StaticRoute, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     tables: tuple[NftTable, ...] = ()
+    policy: Policy = NO_POLICY
     beyond: tuple[str, ...] = ()
-    """What was read back and has no place in a State, such as a policy rule; a desired one has none."""
+    """What was read back and has no place in a State, such as a dormant table; a desired one has none."""
+
+    @property
+    def unplanned(self) -> tuple[str, ...]:
+        """What no desired State has, in words: policy routing, and what is beyond any State."""
+        return (*self.policy.said(), *self.beyond)
 
     def link(self, name: str) -> Link:
         """Return the device of that name; raises KeyError."""

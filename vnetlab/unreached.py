@@ -139,7 +139,7 @@ class _Filter:
         if match.operator != "==" or not way.oif:
             return False
         if match.keys == (Key(header, "daddr"),):
-            spans = [entry.span(fib.bits) for entry in fib.leading_out_of(way.oif)]
+            spans = [entry.span(fib.bits) for entry in self._space.leading_out_of(way.version, way.oif)]
         elif match.keys == (Key(header, "saddr"),):
             spans = self._guarded(way)
         else:
@@ -163,7 +163,7 @@ class _Filter:
     def _no_family(self, way: _Way) -> _Shut | None:
         if way.version == 6 and way.iif and not self._space.has_ipv6(way.iif):
             return _Shut("IPv6 is off on", self._called(way.iif))
-        if way.oif and way.oif != LOOPBACK and not self._space.fib(way.version).leading_out_of(way.oif):
+        if way.oif and way.oif != LOOPBACK and not self._space.leading_out_of(way.version, way.oif):
             how = f"no IPv{way.version} route of {self._space.name} leads out of"
             return _Shut(how, self._called(way.oif))
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,18 @@ from vnetlab.kernel.read_messages import GET_LINKS
 from vnetlab.kernel.read_tables import tables
 from vnetlab.kernel.ready import wait_ready
 from vnetlab.modes import guarantees_for
+from vnetlab.policy import (
+    BLACKHOLE,
+    LOOKUP,
+    NO_POLICY,
+    PROHIBIT,
+    USUAL,
+    Policy,
+    PolicyRule,
+    TableRoute,
+)
 from vnetlab.predict.matrix import predict, predict_again
-from vnetlab.state import Namespace, State, Sysctl, Veth
+from vnetlab.state import Bridge, Namespace, State, StaticRoute, Sysctl, Veth
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -136,7 +147,11 @@ def hubs() -> Iterator[tuple[Agent, State]]:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("ip rule add to 10.9.0.0/16 table 99", "policy rule"),
+        ("ip rule add to 10.9.0.0/16 table 99", "policy rule 32765: from all to 10.9.0.0/16 lookup 99"),
+        ("ip rule add ipproto udp dport 53 table 99", "policy rule 32765 of a kind"),
+        ("ip rule del table default", "no policy rule 32767: from all lookup default"),
+        ("ip rule del table local", "that do not begin with the table local"),
+        ("ip route add 10.9.0.0/16 via 10.1.0.9 table 99", "route to 10.9.0.0/16 via 10.1.0.9 dev "),
         ("ip route add blackhole 10.9.0.0/16", "route to 10.9.0.0/16"),
         ("nft 'table ip x {{ flags dormant; }}'", "dormant"),
     ],
@@ -144,8 +159,35 @@ def hubs() -> Iterator[tuple[Agent, State]]:
 def test_what_a_state_has_no_word_for_is_told(hubs: tuple[Agent, State], command: str, told: str) -> None:
     agent, desired = hubs
     agent.call(run_in, ("h1", command.format(port=names.port("a", "eth0"))))
-    (found,) = agent.call(read, nodes_of(desired)).namespace("h1").beyond
+    (found,) = agent.call(read, nodes_of(desired)).namespace("h1").unplanned
     assert told in found
+
+
+def test_policy_routing_is_read(hubs: tuple[Agent, State]) -> None:
+    agent, desired = hubs
+    commands = (
+        "ip rule add from 10.1.0.0/24 to 10.9.0.0/16 iif eth0 fwmark 0x10/0xf0 priority 7 table 300;"
+        "ip -6 rule add oif eth0 priority 40000 blackhole;"
+        "ip -6 rule add from fd00:9::/32 prohibit; ip rule add not from 10.2.0.1 table main;"
+        "ip route add 10.9.0.0/16 via 10.1.0.9 metric 5 table 300"
+    )
+    agent.call(run_in, ("h1", commands))
+    found = agent.call(read, nodes_of(desired)).namespace("h1")
+    via = next(link.name for link in found.links if isinstance(link, Bridge) and link.name.startswith("vb"))
+    assert found.policy == Policy(
+        (
+            PolicyRule(
+                4, 7, 300, LOOKUP, ip_network("10.1.0.0/24"), ip_network("10.9.0.0/16"), "eth0", "", 16, 240
+            ),
+            *USUAL[4][1:],
+            PolicyRule(6, 32765, 0, PROHIBIT, ip_network("fd00:9::/32")),
+            *USUAL[6][1:],
+            PolicyRule(6, 40000, 0, BLACKHOLE, oif="eth0"),
+        ),
+        (TableRoute(300, StaticRoute(ip_network("10.9.0.0/16"), ip_address("10.1.0.9"), via, 5)),),
+    )
+    assert found.beyond == ("policy rule 6 of a kind that the model does not know",)
+    assert agent.call(read, nodes_of(desired)).namespace("h2").policy == NO_POLICY
 
 
 def test_changes_by_hand_are_read(hubs: tuple[Agent, State]) -> None:

@@ -20,7 +20,7 @@ from vnetlab.items import ItemKind
 from vnetlab.modes import guarantees_for
 from vnetlab.mutate.faults import faults_of
 from vnetlab.plan import AttachPort, ForgetMacs, Step, diff
-from vnetlab.predict.matrix import model_of
+from vnetlab.predict.around import model_of
 from vnetlab.state import Bridge, Veth
 from vnetlab.topology.model import Topology
 from vnetlab.topology.schema import json_schema

@@ -20,7 +20,7 @@ from vnetlab.mutate.faults import faults_of
 from vnetlab.mutate.oracle import Oracle
 from vnetlab.mutate.recording import Recorder
 from vnetlab.mutate.score import Fate, Result, Score
-from vnetlab.predict.matrix import model_of
+from vnetlab.predict.around import model_of
 from vnetlab.report.mutations import mutations_object, survivor
 from vnetlab.state import Namespace, NftRule, State
 from vnetlab.topology.model import Topology

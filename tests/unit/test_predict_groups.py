@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,10 @@ from vnetlab.compile import compile_topology
 from vnetlab.forecast import forecast
 from vnetlab.guarantees import Outcome
 from vnetlab.modes import guarantees_for
+from vnetlab.policy import BLACKHOLE, USUAL, Policy, PolicyRule
+from vnetlab.predict.around import model_of
 from vnetlab.predict.groups import groups_of
-from vnetlab.predict.matrix import model_of, predict
+from vnetlab.predict.matrix import predict
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.miniature import is_single
 from vnetlab.state import Neighbour, State
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from vnetlab.predict.journey import Prediction
     from vnetlab.predict.matrix import Predictions
     from vnetlab.state import Namespace, NftTable
+    from vnetlab.topology.model import IPAddress
 
 TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").glob("*.*"))
 MANY = """
@@ -97,6 +101,7 @@ def broken(state: State, seed: int) -> State:
     rng = random.Random(seed)
     space = rng.choice([n for n in state.namespaces if n.links])
     link = rng.choice(space.links)
+    owners = [a.address.ip for n in state.namespaces for a in n.addresses]
     ways: list[Callable[[Namespace], Namespace]] = [
         lambda n: replace(n, links=tuple(replace(k, mtu=1300) if k == link else k for k in n.links)),
         lambda n: replace(n, links=tuple(replace(k, up=False) if k == link else k for k in n.links)),
@@ -104,9 +109,16 @@ def broken(state: State, seed: int) -> State:
         lambda n: replace(n, routes=n.routes[1:]),
         lambda n: replace(n, tables=n.tables[1:]),
         lambda n: replace(n, tables=tuple(_without_one(t, rng) for t in n.tables)),
+        lambda n: replace(n, policy=_barring(rng.choice(owners))),
     ]
     change = rng.choice(ways)
     return State(tuple(change(n) if n is space else n for n in state.namespaces))
+
+
+def _barring(source: IPAddress) -> Policy:
+    """Return policy routing by which one sender's packets end in silence."""
+    rule = PolicyRule(source.version, 7, 0, BLACKHOLE, ip_network(source))
+    return Policy((rule, *USUAL[source.version][1:]))
 
 
 def _without_one(table: NftTable, rng: random.Random) -> NftTable:
@@ -223,6 +235,8 @@ def test_what_differs_in_the_state_tells_apart(many: Topology) -> None:
         with_sysctl(state, "b2", "net/ipv4/conf/all/arp_ignore", "8"),
         with_sysctl(state, "hv", f"net/ipv4/conf/{port}/forwarding", "1"),
     ]
+    barring = _barring(many.vms["b2"].nics[0].addresses[0].ip)
+    cases += [in_namespace(state, where, lambda n: replace(n, policy=barring)) for where in ("hv", "b2")]
     assert all(("b2",) in groups(many, each) for each in cases)
     told = in_namespace(state, "peer", lambda n: replace(n, neighbours=(entry,)))
     assert {("c2",), ("peer",)} <= groups(many, told)

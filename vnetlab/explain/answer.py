@@ -9,7 +9,7 @@ from msgspec import Struct
 from vnetlab.explain.lexicon import Lexicon
 from vnetlab.explain.reason import End, end_of
 from vnetlab.explain.steps import Step, tell
-from vnetlab.predict.matrix import model_of
+from vnetlab.predict.around import model_of
 
 if TYPE_CHECKING:
     from vnetlab.explain.event import Event

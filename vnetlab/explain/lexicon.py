@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, Machine, Network, Topology, Vm
 
 _SEGMENT = names.segment_namespace("")
-_ROUTE = re.compile(r"(?P<prefix>\S+) via (?P<via>\S+) dev (?P<device>\S+)")
+_ROUTE = re.compile(r"(?P<prefix>\S+) via (?P<via>\S+) dev (?P<device>\S+)(?: metric \d+)?(?: table \S+)?")
 _CONNECTED = "connected, "
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from vnetlab.errors import KernelError
-from vnetlab.kernel import nftables, read_messages, read_peers, read_tables, shared
+from vnetlab.kernel import nftables, read_messages, read_peers, read_policy, read_tables, shared
 from vnetlab.kernel.netlink import Netlink
+from vnetlab.policy import TableRoute
 from vnetlab.settings import NODE
 from vnetlab.state import Bridge, Link, Namespace, State, StaticRoute, Sysctl, Tap, Veth
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vnetlab.kernel.read_messages import Found
     from vnetlab.kernel.spaces import Spaces
     from vnetlab.kernel.sysctl import Settings
+    from vnetlab.policy import Policy
     from vnetlab.state import Address, Neighbour, NftTable
 
 SEGMENT = "segment:"
@@ -76,6 +78,7 @@ class _Contents(Struct, frozen=True):
     routes: tuple[StaticRoute, ...]
     sysctls: tuple[Sysctl, ...]
     tables: tuple[NftTable, ...]
+    policy: Policy
     beyond: tuple[str, ...]
 
 
@@ -116,11 +119,11 @@ def _contents(settings: Settings) -> _Contents:
         addresses = _addresses(netlink, {index: name for index, name in names.items() if name != _LOOPBACK})
         routes = [read_messages.route(b, names) for b in _dump(netlink, read_messages.GET_ROUTES)]
         entries = [read_messages.neighbour(b, names) for b in _dump(netlink, read_messages.GET_NEIGHBOURS)]
-        rules = [read_messages.rule(b) for b in _dump(netlink, read_messages.GET_RULES)]
+        elsewhere = [route for route in routes if isinstance(route, TableRoute)]
+        policy, odd = read_policy.policy(_dump(netlink, read_messages.GET_RULES), elsewhere)
     listing = nftables.ruleset()
-    odd = [route for route in routes if isinstance(route, str)]
-    odd += [rule for rule in rules if rule]
-    odd += ["a dormant nftables table"] if read_tables.dormant(listing) else []
+    odd += tuple(route for route in routes if isinstance(route, str))
+    odd += ("a dormant nftables table",) if read_tables.dormant(listing) else ()
     macs = {link.name: link.mac for link in links}
     return _Contents(
         tuple(link for link in links if link.name != _LOOPBACK),
@@ -129,7 +132,8 @@ def _contents(settings: Settings) -> _Contents:
         tuple(route for route in routes if isinstance(route, StaticRoute)),
         _sysctls(tuple(_settings(settings, links))),
         read_tables.tables(listing),
-        tuple(odd),
+        policy,
+        odd,
     )
 
 
@@ -190,6 +194,7 @@ def _namespace(
         found.routes,
         found.sysctls,
         found.tables,
+        found.policy,
         found.beyond,
     )
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from vnetlab.kernel import switch_messages
 from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
+from vnetlab.policy import TableRoute
 from vnetlab.state import Address, Neighbour, StaticRoute
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
-_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg, and struct fib_rule_hdr
+_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg, as long as struct fib_rule_hdr
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg
 _TRAFFIC = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=I")
@@ -35,7 +36,6 @@ _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEI
 _IFF_UP = 0x1
 _NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _MAIN, _LOCAL, _BY_KERNEL, _UNICAST = 254, 255, 2, 1
-_OWN_RULES = (0, 32766, 32767)
 _NOTHING = memoryview(b"")
 
 _IFLA_OPERSTATE, _IF_OPER_UP = 16, 6  # linux/if.h
@@ -137,10 +137,10 @@ def automatic_address(mac: str) -> IPv6Interface:
     return IPv6Interface((bytes([0xFE, 0x80, 0, 0, 0, 0, 0, 0]) + identifier, 64))
 
 
-def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | None:
-    """Decode a route of the table `main` that is not the kernel's own.
+def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | TableRoute | str | None:
+    """Decode a route of the table `main`, or of one that only policy rules lead to.
 
-    Returns None for any other, and a description of one that a State cannot hold.
+    Returns None for one of the kernel's own, and a description of one that a State cannot hold.
     """
     family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
     if protocol == _BY_KERNEL:
@@ -149,11 +149,12 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | str | Non
     table = _NUMBER.unpack(found[15])[0] if 15 in found else table
     zero = bytes(4 if family == 2 else 16)
     prefix = ip_network((bytes(found.get(1, zero)), length))
-    if table != _MAIN or kind != _UNICAST or 5 not in found or 4 not in found:
+    if table == _LOCAL or kind != _UNICAST or 5 not in found or 4 not in found:
         return f"route to {prefix} of table {table} and type {kind}"
     made = StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
     metric = _number(found, 6)
-    return made if metric == made.priority else replace(made, metric=metric)
+    made = made if metric == made.priority else replace(made, metric=metric)
+    return made if table == _MAIN else TableRoute(table, made)
 
 
 def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, str] | None:
@@ -189,12 +190,6 @@ def _neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
     if family not in (2, 10) or 1 not in found or 2 not in found:
         return None
     return Neighbour(names.get(index, ""), _ip(found[1]), bytes(found[2]).hex(":"))
-
-
-def rule(body: memoryview) -> str:
-    """Return a policy rule that the kernel did not make itself, described; empty for its own."""
-    number = _number(attributes(body, _ROUTE.size), 6)
-    return "" if number in _OWN_RULES else f"policy rule {number}"
 
 
 def _ip(data: memoryview) -> IPAddress:

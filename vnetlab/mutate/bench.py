@@ -103,7 +103,7 @@ def _ordered(namespace: Namespace) -> Namespace:
 
 def _differing(before: Namespace, after: Namespace) -> str:
     parts = []
-    for name in ("links", "addresses", "neighbours", "routes", "sysctls", "tables", "beyond"):
+    for name in ("links", "addresses", "neighbours", "routes", "sysctls", "tables", "unplanned"):
         old, new = getattr(_ordered(before), name), getattr(_ordered(after), name)
         parts += [f"{str(each)[:200]} is gone" for each in old if each not in new]
         parts += [f"{str(each)[:200]} is new" for each in new if each not in old]

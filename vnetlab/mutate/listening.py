@@ -16,7 +16,7 @@ from vnetlab.predict.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from vnetlab.predict.fib import Entry, OwnAddress, Way
+    from vnetlab.predict.fib import Entry, Look, OwnAddress, Way
     from vnetlab.predict.hooks import Hooks
     from vnetlab.predict.neighbour import Resolved
     from vnetlab.predict.space import Device
@@ -166,10 +166,10 @@ class _Fib(Fib):
         found: Way | None = self._own("way", destination, device)
         return found
 
-    def type_of(self, address: int, device: str = "") -> int:
+    def type_of(self, address: int, device: str = "", way: Look | None = None) -> int:
         return int(self._own("type_of", address, device))
 
-    def device_towards(self, address: int, device: str = "") -> str:
+    def device_towards(self, address: int, device: str = "", way: Look | None = None) -> str:
         return str(self._own("device_towards", address, device))
 
     def select(self, device: str, towards: int) -> int | None:

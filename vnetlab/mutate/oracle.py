@@ -20,9 +20,9 @@ from vnetlab.mutate.links import SMALL_MTUS
 from vnetlab.mutate.literals import literals_of, points_of
 from vnetlab.mutate.recording import Recorder
 from vnetlab.mutate.scope import concerns
+from vnetlab.predict.around import guests_of, model_of
 from vnetlab.predict.compare import differences
 from vnetlab.predict.groups import groups_of
-from vnetlab.predict.matrix import guests_of, model_of
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.miniature import is_single
 

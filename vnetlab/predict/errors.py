@@ -49,10 +49,11 @@ def send(walk: Walk, device: Device, passage: Passage, kind: int, *, local: bool
     space, packet = passage.space, passage.ip
     if passage.packet_type != HOST or not _may_be_told(space, packet):
         return
-    source = _source(space, device, packet, local=local)
+    source, routed_as = _source(space, device, packet, local=local)
     if source is None:
         return
-    ip.send(walk, space, replies.error(packet, source, kind), _device_towards(device, packet))
+    error = replies.error(packet, source, kind)
+    ip.send(walk, space, error, _device_towards(device, packet), routed_as=routed_as)
 
 
 def _may_be_told(space: Space, packet: Packet) -> bool:
@@ -67,21 +68,19 @@ def _may_be_told(space: Space, packet: Packet) -> bool:
     )
 
 
-def _source(space: Space, device: Device, packet: Packet, *, local: bool) -> int | None:
+def _source(space: Space, device: Device, packet: Packet, *, local: bool) -> tuple[int | None, int | None]:
+    """Return the source of an error, and the one that its route is looked up for; None: there is none."""
     fib = space.fib(packet.version)
     if local or (packet.version == 6 and fib.is_local(packet.destination, device.name)):
-        return packet.destination
+        return packet.destination, packet.destination
     if fib.is_local(packet.source, device.name):
-        return packet.source
-    way = fib.way(packet.source, _device_towards(device, packet))
-    if way is None:
-        return None
-    # IPv6 speaks as the device that the packet came in by, so that traceroute shows the way (`icmp6_send`).
-    return (
-        fib.source_for(way, packet.source)
-        if packet.version == 4
-        else fib.source_on(device.name, packet.source)
-    )
+        return packet.source, packet.source
+    if packet.version == 6:
+        # As the device that the packet came in by, so that traceroute shows the way (`icmp6_send`).
+        own = fib.source_on(device.name, packet.source)
+        return own, own
+    way = space.way_of_own(4, packet.source, "")
+    return fib.source_for(way, packet.source) if way else None, 0  # `icmp_route_lookup`
 
 
 def _device_towards(device: Device, packet: Packet) -> str:

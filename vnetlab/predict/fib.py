@@ -13,20 +13,19 @@ from msgspec import Struct
 from vnetlab.predict.fields import FIB_TYPES
 from vnetlab.predict.packet import LIMITED_BROADCAST, is_link_local
 from vnetlab.predict.passage import Unknown
+from vnetlab.predict.preference import merit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vnetlab.items import Item
+
+    Look = Callable[[int, str], "Way | None"]
+    """Looks a destination up; takes a device too that the route has to be of, empty for any."""
 
 LOOPBACK = "lo"
 _ON_LINK = 0xFE80 << 48
 """The upper half of fe80::/64."""
-_LABELS = (
-    # RFC 6724, 2.1, as far as the labels differ; longest prefix first.
-    (1, 128, 0), (0, 96, 3), (0xFFFF << 32, 96, 4), (0x20010000 << 96, 32, 5), (0x2002 << 112, 16, 2),
-    (0xFC << 120, 7, 13), (0x3FFE << 112, 16, 12), (0, 0, 1),
-)  # fmt: skip
 
 
 class OwnAddress(Struct, frozen=True):
@@ -173,7 +172,11 @@ class Fib:
         scoped = self.version == 6 and is_link_local(destination)
         if scoped and not device:
             return None
-        for entry in self._entries:
+        return self.longest(self._entries, destination, device)
+
+    def longest(self, entries: Iterable[Entry], destination: int, device: str) -> Way | None:
+        """Return the first of some routes that leads to a destination; the longest prefixes come first."""
+        for entry in entries:
             if device and entry.device != device:
                 continue
             if (entry.network ^ destination) >> (self.bits - entry.prefix) == 0:
@@ -181,8 +184,11 @@ class Fib:
                 return Way(entry.device, hop, entry.via, entry.label, entry.item)
         return None
 
-    def type_of(self, address: int, device: str = "") -> int:
-        """Return the number of `fib daddr type`; ``device`` restricts local addresses to that device."""
+    def type_of(self, address: int, device: str = "", way: Look | None = None) -> int:
+        """Return the number of `fib daddr type`; ``device`` restricts local addresses to that device.
+
+        ``way`` is asked in the place of the table `main`, where policy rules are.
+        """
         if self.version == 4:
             if address in (0, LIMITED_BROADCAST):
                 return FIB_TYPES["broadcast"]
@@ -195,9 +201,9 @@ class Fib:
                 return FIB_TYPES["broadcast" if mine else "unicast"]
             local = self.on_device(address, device) if device else self.is_local(address)
             return FIB_TYPES["local" if local else "unicast"]
-        return self._type_of_six(address, device)
+        return self._type_of_six(address, device, way or self.way)
 
-    def _type_of_six(self, address: int, device: str) -> int:
+    def _type_of_six(self, address: int, device: str, way: Look) -> int:
         """Follow `__nft_fib6_eval_type` of the kernel's net/ipv6/netfilter/nft_fib_ipv6.c."""
         if address >> 120 == 0xFF:
             return FIB_TYPES["multicast" if self._usable else "unreachable"]
@@ -209,13 +215,15 @@ class Fib:
             return FIB_TYPES["anycast"]
         if self.on_device(address, device) if device else self.is_local(address):
             return FIB_TYPES["local"]
-        return FIB_TYPES["unicast" if self.way(address) else "unreachable"]
+        return FIB_TYPES["unicast" if way(address, "") else "unreachable"]
 
-    def device_towards(self, address: int, device: str = "") -> str:
+    def device_towards(self, address: int, device: str = "", way: Look | None = None) -> str:
         """Return the device of `fib daddr oif`; empty where it is missing, as for local addresses.
 
+        ``way`` is asked in the place of the table `main`, where policy rules are.
         Raises Unknown for an IPv6 group of no device in particular.
         """
+        way = way or self.way
         if self.is_local(address, device) or address in self.anycasts:
             return ""
         if self.version == 6 and (is_link_local(address) or address >> 120 == 0xFF):
@@ -223,11 +231,11 @@ class Fib:
                 raise Unknown("which of its devices a group is routed by")
             on_link = address >> 120 == 0xFF or address >> 64 == _ON_LINK
             # The rest of fe80::/10 is no more on the link than any other address (RFC 4291, 2.5.6).
-            return device if device in self._usable and (on_link or self.way(address, device)) else ""
-        way = self.way(address, device if self.version == 6 else "")
-        if way is None or (device and way.device != device):
+            return device if device in self._usable and (on_link or way(address, device)) else ""
+        found = way(address, "")  # the longest prefix decides, and then whether it leads there
+        if found is None or (device and found.device != device):
             return ""
-        return way.device
+        return found.device
 
     def source_for(self, way: Way, destination: int) -> int | None:
         """Return the address that the kernel sends from; None where the namespace has none."""
@@ -259,30 +267,5 @@ class Fib:
         candidates = [
             own for own in reversed(self.addresses) if not is_link_local(own.address) or own.device == device
         ]
-        if not candidates:
-            return None
-        best = max(candidates, key=lambda own: _merit(own, device, destination))
-        return best.address
-
-
-def _merit(own: OwnAddress, device: str, destination: int) -> tuple[object, ...]:
-    mine, theirs = _scope(own.address), _scope(destination)
-    scope = (1, -mine) if mine >= theirs else (0, mine)
-    common = 128 - (own.address ^ destination).bit_length()
-    return (
-        own.address == destination,
-        scope,
-        own.device == device,
-        _label(own.address) == _label(destination),
-        min(common, own.prefix),
-    )
-
-
-def _scope(address: int) -> int:
-    if address >> 120 == 0xFF:
-        return (address >> 112) & 0xF
-    return 2 if is_link_local(address) else 14
-
-
-def _label(address: int) -> int:
-    return next(label for network, prefix, label in _LABELS if (address ^ network) >> (128 - prefix) == 0)
+        best = max(candidates, key=lambda own: merit(own, device, destination), default=None)
+        return best.address if best else None

@@ -110,6 +110,7 @@ class _Signatures:
             space.routes,
             space.sysctls,
             space.tables,
+            space.policy,
             space.beyond,
         )
 

@@ -97,7 +97,9 @@ class Hooks:
         passage.hook = hook
         for priority, base in self.steps(passage.ip.version, hook):
             if base is not None:
+                mark = passage.mark
                 stop = _run(base, passage, note)
+                passage.rerouted |= passage.mark != mark and base.hook.kind == "route"
             elif priority == _TRACK:
                 stop = _track(passage, conntrack)
             elif priority == _TIED:

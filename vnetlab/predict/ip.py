@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from vnetlab.policy import PROHIBIT
 from vnetlab.predict import errors, ethernet, local, neighbour, replies
 from vnetlab.predict.fib import LOOPBACK, Way
 from vnetlab.predict.packet import (
@@ -22,6 +23,7 @@ from vnetlab.predict.packet import (
     text,
 )
 from vnetlab.predict.passage import HOST, Passage, Unknown
+from vnetlab.predict.policy import Asked, BarredError
 
 if TYPE_CHECKING:
     from vnetlab.predict.space import Device, Space
@@ -64,17 +66,22 @@ def martian(space: Space, device: Device, packet: Packet) -> str:
         return "martian: a group as source"
     if not source:
         return "" if packet.is_group else "martian: no source"
-    return martian_source(space, device, source)
+    return martian_source(space, device, source, destination)
 
 
-def martian_source(space: Space, device: Device, source: int) -> str:
-    """Return why a source cannot come in by a device; empty if it can (`fib_validate_source`)."""
+def martian_source(space: Space, device: Device, source: int, destination: int) -> str:
+    """Return why a source cannot come in by a device; empty if it can (`fib_validate_source`).
+
+    Raises Unknown.
+    """
     fib = space.fib(4)
     if fib.is_local(source) and not space.most("ipv4", device.name, "accept_local"):
         return f"martian: {text(4, source)} is an address of its own"
     mode = space.most("ipv4", device.name, "rp_filter")
     if mode:
-        way = fib.way(source)
+        if space.policy and space.policy.asks_for(4, "iif", "mask"):
+            raise Unknown("rp_filter where policy rules ask for a device or a mark")
+        way = space.way(4, source, asked=Asked(destination))
         if way is None or (mode == 1 and way.device != device.name):
             return f"rp_filter: {text(4, source)} is not reached by {device.name}"
     return ""
@@ -113,7 +120,12 @@ def _onward(walk: Walk, space: Space, device: Device, passage: Passage) -> None:
     packet = passage.ip
     version = packet.version
     scoped = version == 6 and is_link_local(packet.destination)
-    way = space.fib(version).way(packet.destination, device.name if scoped else "")
+    asked = Asked(packet.source, device.name, passage.mark)
+    try:
+        way = space.way(version, packet.destination, device.name if scoped else "", asked)
+    except BarredError as rule:
+        _barred(walk, device, passage, rule)
+        return
     router = space.forwards(version, device.name)
     if way is None:
         walk.note(space, "route", f"no route to {text(version, packet.destination)}", "no route", packet)
@@ -129,6 +141,16 @@ def _onward(walk: Walk, space: Space, device: Device, passage: Passage) -> None:
     walk.used.append(way.item)
     walk.note(space, "route", way.label, "forward", packet)
     _forward(walk, space, device, passage, way)
+
+
+def _barred(walk: Walk, device: Device, passage: Passage, rule: BarredError) -> None:
+    """Drop a packet that a policy rule bars; only some say so to its sender. Raises Unknown."""
+    packet = passage.ip
+    if rule.action == PROHIBIT and packet.version == 4 and passage.space.forwards(4, device.name):
+        raise Unknown("IPv4 routing says `prohibited` to each sender only so often")
+    walk.note(passage.space, "route", str(rule), "drop", packet)
+    if rule.action == PROHIBIT and packet.version == 6:
+        errors.send(walk, device, passage, replies.ADMIN_PROHIBITED[6])
 
 
 def _forward(walk: Walk, space: Space, device: Device, passage: Passage, way: Way) -> None:
@@ -160,12 +182,15 @@ def _forward(walk: Walk, space: Space, device: Device, passage: Passage, way: Wa
     _finish(walk, space, passage, way)
 
 
-def send(walk: Walk, space: Space, packet: Packet, device: str = "") -> None:
-    """Send a packet of the namespace's own; ``device`` is asked for link-local destinations only."""
-    way = _way_out(space, packet, device)
+def send(walk: Walk, space: Space, packet: Packet, device: str = "", *, routed_as: int | None = None) -> None:
+    """Send a packet of the namespace's own; ``device`` is asked for link-local destinations only.
+
+    ``routed_as``: the source that its route is looked up for, where that is not its own; 0 is none.
+    """
+    asked = Asked(packet.source if routed_as is None else routed_as)
+    way, why = _way_out(space, packet, device, asked)
     if way is None:
-        what = f"no route to {text(packet.version, packet.destination)}"
-        walk.note(space, "route", what, "no route", packet)
+        walk.note(space, "route", why, "no route", packet)
         return
     walk.note(space, "send", way.label or way.device, "send", packet)
     passage = Passage(space, packet, oif=way.device)
@@ -173,24 +198,28 @@ def send(walk: Walk, space: Space, packet: Packet, device: str = "") -> None:
     if stop:
         errors.rejected(walk, space.devices[LOOPBACK], passage, stop)
         return
-    if passage.ip.destination != packet.destination:
-        rerouted = _way_out(space, passage.ip, device)
-        if rerouted is None:
-            walk.note(space, "route", "no route after translation", "no route", passage.ip)
+    if passage.ip.destination != packet.destination or passage.rerouted:
+        way, why = _way_out(space, passage.ip, device, Asked(passage.ip.source, mark=passage.mark))
+        if way is None:
+            walk.note(space, "route", f"{why}, after rules have changed it", "no route", passage.ip)
             return
-        way = rerouted
     walk.used.append(way.item)
     _finish(walk, space, passage, way)
 
 
-def _way_out(space: Space, packet: Packet, device: str) -> Way | None:
-    fib, destination = space.fib(packet.version), packet.destination
-    if fib.is_local(destination, device):
-        return Way(LOOPBACK, destination)
-    scoped = packet.is_group or (packet.version == 6 and is_link_local(destination))
+def _way_out(space: Space, packet: Packet, device: str, asked: Asked) -> tuple[Way | None, str]:
+    """Return the way of a packet of the namespace's own, and why there is none."""
+    version, destination = packet.version, packet.destination
+    none = f"no route to {text(version, destination)}"
+    if space.fib(version).is_local(destination, device):
+        return Way(LOOPBACK, destination), ""
+    scoped = packet.is_group or (version == 6 and is_link_local(destination))
     if packet.is_group:
-        return Way(device, destination) if device else None
-    return fib.way(destination, device if scoped else "")
+        return Way(device, destination) if device else None, none
+    try:
+        return space.way(version, destination, device if scoped else "", asked), none
+    except BarredError as rule:
+        return None, str(rule)
 
 
 def send_on(walk: Walk, space: Space, device: Device, packet: Packet, mac: str) -> None:
@@ -203,7 +232,7 @@ def send_on(walk: Walk, space: Space, device: Device, packet: Packet, mac: str) 
 
 def _finish(walk: Walk, space: Space, passage: Passage, way: Way) -> None:
     """Hand a packet to a device, with the MAC that it goes to."""
-    passage.oif = way.device
+    passage.oif, passage.way = way.device, way
     if walk.hook("postrouting", passage):
         return
     packet, out = passage.ip, space.devices[way.device]

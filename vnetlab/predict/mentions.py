@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from vnetlab.predict.policy import spans_of
 from vnetlab.topology.alike import Atoms, prefix_span
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ def mentions(state: State) -> Mentions:
                         _take(defines.get(word.removeprefix("$"), word), namespace.name, place, spots, spans)
                         if word.endswith("*"):
                             starts.setdefault(namespace.name, set()).add(word[:-1])
+        for rule in namespace.policy.rules:
+            place += 1
+            for word in (rule.iif, rule.oif):
+                _take(word, namespace.name, place, spots, spans)
         spans.update(_spans(namespace))
     return Mentions(
         {key: tuple(found) for key, found in spots.items()},
@@ -150,5 +155,6 @@ def _spans(namespace: Namespace) -> Iterable[Span]:
         yield route.via.version, int(route.via), int(route.via)
     for neighbour in namespace.neighbours:
         yield neighbour.address.version, int(neighbour.address), int(neighbour.address)
+    yield from (prefix_span(prefix) for prefix in spans_of(namespace.policy))
     for own in {address.address.network for address in namespace.addresses}:
         yield prefix_span(own)

@@ -29,6 +29,7 @@ from vnetlab.predict.packet import (
     solicited_node,
 )
 from vnetlab.predict.passage import Unknown
+from vnetlab.predict.policy import Asked
 from vnetlab.predict.walk import Walk
 from vnetlab.predict.world import World
 
@@ -180,11 +181,11 @@ class Model:
         payload = frame.payload
         if isinstance(payload, Arp) or payload.is_group:
             return
-        way = space.fib(payload.version).way(payload.destination)
-        if way is None or way.item is None or way.device != device.name:
-            return
         asking = Walk(self.world)  # nobody asks in truth: what the question would go through is not used
         with suppress(Unknown):
+            way = space.way(payload.version, payload.destination, asked=Asked(payload.source))
+            if way is None or way.item is None or way.device != device.name:
+                return
             if neighbour.resolve(asking, space, device, payload, way.next_hop) == frame.destination:
                 walk.used.append(way.item)
 
@@ -193,8 +194,11 @@ def _own_source(space: Space, packet: Packet, device: str) -> int | None:
     fib = space.fib(packet.version)
     if fib.is_local(packet.destination, device):
         return packet.destination
-    way = fib.way(packet.destination, device)
-    return fib.source_for(way, packet.destination) if way else None
+    way = space.way_of_own(packet.version, packet.destination, device)
+    own = fib.source_for(way, packet.destination) if way else None
+    if way and own is not None:
+        space.certain(packet.version, packet.destination, device, way, own)
+    return own
 
 
 def _group_mac(payload: Packet | Arp) -> str:

@@ -52,7 +52,7 @@ def _masquerade(passage: Passage) -> int:
     """Return the outgoing device's address towards the next hop (`nf_nat_masquerade_ipv4`, `_ipv6`)."""
     packet = passage.ip
     fib = passage.space.fib(packet.version)
-    way = fib.way(packet.destination)
+    way = passage.way or passage.space.way(packet.version, packet.destination)
     if way is None or way.device != passage.oif:
         raise Unknown(f"masquerade by {passage.oif}, which no route leads to")
     address = fib.source_for(way, packet.destination)

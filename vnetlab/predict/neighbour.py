@@ -21,6 +21,7 @@ from vnetlab.predict.packet import (
     text,
 )
 from vnetlab.predict.passage import Passage, Unknown
+from vnetlab.predict.policy import Asked
 from vnetlab.predict.walk import Arrival, Walk
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ def _silence(space: Space, device: Device, message: Arp) -> str:
     fib, asked, asker = space.fib(4), message.target, message.sender
     if fib.is_loopback(asked) or asked >> 28 == 0xE:
         return "no question about this address is answered"
-    if asker and (martian := ip.martian_source(space, device, asker)):
+    if asker and (martian := ip.martian_source(space, device, asker, asked)):
         return martian
     if not fib.is_local(asked):
-        return _no_proxy(space, device, asked)
+        return _no_proxy(space, device, asked, asker)
     ignore = space.most("ipv4", device.name, "arp_ignore")
     if ignore not in (0, 1, 2, 8):
         raise Unknown(f"arp_ignore {ignore}")
@@ -88,16 +89,17 @@ def _silence(space: Space, device: Device, message: Arp) -> str:
         return f"arp_ignore is {ignore}, and {text(4, asked)} is not its own"
     if ignore == 2 and not any(own.covers(asker, 32) for own in fib.of_device(device.name)):
         return f"arp_ignore is 2, and {text(4, asker)} is in no prefix of its own"
-    way = fib.way(asker)
-    if space.most("ipv4", device.name, "arp_filter") and (way is None or way.device != device.name):
-        return "arp_filter is on, and the asker is elsewhere"
+    if space.most("ipv4", device.name, "arp_filter"):
+        way = space.way(4, asker, asked=Asked(asked))
+        if way is None or way.device != device.name:
+            return "arp_filter is on, and the asker is elsewhere"
     return ""
 
 
-def _no_proxy(space: Space, device: Device, asked: int) -> str:
+def _no_proxy(space: Space, device: Device, asked: int, asker: int) -> str:
     if not (space.most("ipv4", device.name, "proxy_arp") and space.forwards(4, device.name)):
         return f"{text(4, asked)} is not here"
-    way = space.fib(4).way(asked)
+    way = space.way(4, asked, asked=Asked(asker, device.name))
     if way is None or way.device == device.name:
         return f"{text(4, asked)} is not elsewhere"
     return ""

@@ -11,6 +11,7 @@ from vnetlab.predict.packet import Packet
 if TYPE_CHECKING:
     from vnetlab.items import Item
     from vnetlab.predict.conntrack import Tracked
+    from vnetlab.predict.fib import Way
     from vnetlab.predict.packet import Arp, Frame
     from vnetlab.predict.space import Space
 
@@ -34,10 +35,12 @@ class Passage:
         "oif",
         "packet",
         "packet_type",
+        "rerouted",
         "space",
         "tracked",
         "untracked",
         "used",
+        "way",
     )
 
     def __init__(
@@ -62,6 +65,10 @@ class Passage:
         self.untracked = False
         self.mark = mark
         self.hook = ""
+        self.way: Way | None = None
+        """Where it was routed, once it was."""
+        self.rerouted = False
+        """A chain of type `route` has marked it otherwise, and it is routed anew."""
         self.used: list[Item | None] = []
         """Where the rules that it fits are written down; hooks put the walk's own list here."""
 

@@ -11,11 +11,13 @@ from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.fields import ABSENT
 from vnetlab.predict.packet import ICMP, ICMP6, TCP, UDP, Arp, Packet, is_of_link
 from vnetlab.predict.passage import Unknown
+from vnetlab.predict.policy import Asked, BarredError
 from vnetlab.predict.rules import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vnetlab.predict.fib import Look, Way
     from vnetlab.predict.passage import Passage
 
 Value = int | str | None
@@ -231,7 +233,7 @@ def _arp_reader(get: Callable[[Arp], Value]) -> Callable[[Passage], Value]:
 def _fib_reader(key: Key) -> Callable[[Passage], Value]:
     flags = key.name.split(" ")
     of_source, wants_type = "saddr" in flags, flags[-1] == "type"
-    by_input, by_output = "iif" in flags, "oif" in flags[:-1]
+    by_input, by_output, by_mark = "iif" in flags, "oif" in flags[:-1], "mark" in flags
 
     def read(passage: Passage) -> Value:
         packet = passage.packet
@@ -239,13 +241,30 @@ def _fib_reader(key: Key) -> Callable[[Passage], Value]:
             return None
         address = packet.source if of_source else packet.destination
         fib = passage.space.fib(packet.version)
+        way = _by_policy(passage, of_source, by_input, by_mark) if passage.space.policy else None
         device = passage.iif if by_input else passage.oif if by_output else ""
         if wants_type:
-            return fib.type_of(address, device)
+            return fib.type_of(address, device, way) if way else fib.type_of(address, device)
         if passage.hook == "prerouting" and passage.iif == LOOPBACK:
             return LOOPBACK  # `nft_fib_is_loopback`
         if packet.version == 6 and not device and is_of_link(address):
             device = passage.iif or passage.oif  # `nft_fib6_flowi_init`
-        return fib.device_towards(address, device)
+        return fib.device_towards(address, device, way) if way else fib.device_towards(address, device)
 
     return read
+
+
+def _by_policy(passage: Passage, of_source: bool, by_input: bool, by_mark: bool) -> Look:
+    """Return how `fib` looks routes up: as for a packet of the namespace's own (`nft_fib4_eval`)."""
+    packet, version = passage.ip, passage.ip.version
+    other = packet.destination if of_source else packet.source
+    out = of_source and by_input and passage.hook == "forward" and version == 4
+    asked = Asked(other, passage.oif if out else LOOPBACK, passage.mark if by_mark else 0)
+
+    def look(destination: int, device: str) -> Way | None:
+        try:
+            return passage.space.way(version, destination, device, asked)
+        except BarredError:
+            return None
+
+    return look

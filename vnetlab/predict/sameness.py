@@ -42,6 +42,7 @@ def _looks(namespace: Namespace) -> Hashable:
         sorted(namespace.addresses, key=lambda each: (each.device, each.address.version)),
         sorted(namespace.routes, key=lambda each: (each.prefix.version, each.prefix)),
         frozenset(namespace.neighbours),
+        namespace.policy,
     )
 
 

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from vnetlab.items import Item, ItemKind
+from vnetlab.policy import NO_POLICY
 from vnetlab.predict.fib import LOOPBACK, Fib, Given, OwnAddress
 from vnetlab.predict.hooks import Hooks
 from vnetlab.predict.packet import link_local
+from vnetlab.predict.passage import Unknown
+from vnetlab.predict.policy import OWN, Asked, BarredError, PolicyRouting
 from vnetlab.predict.tables import base_chains
 from vnetlab.state import Bridge, Tap, Veth
 
 if TYPE_CHECKING:
+    from vnetlab.predict.fib import Entry, Way
     from vnetlab.state import Link, Namespace, Sysctl
 
 _LOOPBACK_MTU = 65536
@@ -130,8 +134,37 @@ class Space:
         return device == LOOPBACK or not self.setting("ipv6", device, "disable_ipv6")
 
     def fib(self, version: int) -> Fib:
-        """Return a family's addresses and routes."""
+        """Return a family's addresses, and the routes of its table `main`."""
         return self._fib4 if version == 4 else self._fib6
+
+    @cached_property
+    def policy(self) -> PolicyRouting | None:
+        """Policy routing; None where all is as in a new namespace, and the table `main` decides alone."""
+        policy = self.namespace.policy
+        return None if policy == NO_POLICY else PolicyRouting(policy, self.fib, self._takes_part)
+
+    def way(self, version: int, destination: int, device: str = "", asked: Asked = OWN) -> Way | None:
+        """Return where a packet goes; ``device`` restricts routes to that device. Raises Unknown."""
+        if self.policy is None:
+            return self.fib(version).way(destination, device)
+        return self.policy.way(version, destination, device, asked)
+
+    def leading_out_of(self, version: int, device: str) -> tuple[Entry, ...]:
+        """Return all routes by which packets are forwarded out of a device."""
+        found = self.fib(version).leading_out_of(device)
+        return (*found, *self.policy.leading_out_of(version, device)) if self.policy else found
+
+    def way_of_own(self, version: int, destination: int, device: str) -> Way | None:
+        """Do as way() for a packet that has no source yet; None too where a policy rule bars it."""
+        try:
+            return self.way(version, destination, device)
+        except BarredError:
+            return None
+
+    def certain(self, version: int, destination: int, device: str, way: Way, source: int) -> None:
+        """Raise Unknown where a packet would go another way once this source is chosen for it."""
+        if self.policy and self.policy.way(version, destination, device, Asked(source)) != way:
+            raise Unknown("whether its route is looked up before it has a source address, or after")
 
     @cached_property
     def _fib4(self) -> Fib:

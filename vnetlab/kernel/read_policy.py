@@ -1,0 +1,85 @@
+"""Policy rules from a dump, as far as there is a word for them. Numbers are those of linux/fib_rules.h."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from vnetlab.kernel.netlink import attributes
+from vnetlab.policy import BLACKHOLE, LOOKUP, PROHIBIT, UNREACHABLE, USUAL, Policy, PolicyRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from vnetlab.policy import TableRoute
+    from vnetlab.topology.model import IPNetwork
+
+_HEADER = struct.Struct("=BBBBBBBBI")  # struct fib_rule_hdr
+_NUMBER = struct.Struct("=I")
+_VERSIONS = {2: 4, 10: 6}
+_ACTIONS = {1: LOOKUP, 6: BLACKHOLE, 7: UNREACHABLE, 8: PROHIBIT}
+_DST, _SRC, _IIF, _PRIORITY, _MARK, _SUPPRESS, _TABLE, _MASK = 1, 2, 3, 6, 10, 14, 15, 16
+_OIF, _PROTOCOL = 17, 21
+_KNOWN = {_DST, _SRC, _IIF, _PRIORITY, _MARK, _SUPPRESS, _TABLE, _MASK, _OIF, _PROTOCOL}
+_PLAIN_FLAGS = 1 | 8 | 16 | 0x10000
+"""Permanent; a named device is not there; FIB_RULE_FIND_SADDR, which the kernel sets itself."""
+_NOT_SUPPRESSED = 0xFFFFFFFF
+
+
+def policy(rules: Iterable[memoryview], routes: Iterable[TableRoute]) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy routing of a namespace, and in words what of it has no place in a State."""
+    found = [rule(bytes(body)) for body in rules]
+    odd = [each for each in found if isinstance(each, str)]
+    kept: list[PolicyRule] = []
+    for version, usual in USUAL.items():
+        mine = tuple(each for each in found if isinstance(each, PolicyRule) and each.version == version)
+        if mine == usual or (version == 6 and not mine):  # a kernel without IPv6 has none
+            continue
+        if mine[:1] != usual[:1]:
+            odd.append(f"policy rules of IPv{version} that do not begin with the table local")
+        else:
+            kept += mine[1:]
+    return Policy(tuple(kept), tuple(routes)), tuple(odd)
+
+
+@lru_cache(maxsize=256)
+def rule(body: bytes) -> PolicyRule | str | None:
+    """Decode a policy rule; None for one of another family, text for what there is no word for."""
+    family, to, source, tos, table, _, _, action, flags = _HEADER.unpack_from(body)
+    version = _VERSIONS.get(family)
+    if version is None:
+        return None
+    found = attributes(memoryview(body), _HEADER.size)
+    priority = _number(found, _PRIORITY)
+    plain = not tos and not flags & ~_PLAIN_FLAGS and found.keys() <= _KNOWN and action in _ACTIONS
+    if not plain or _number(found, _SUPPRESS, _NOT_SUPPRESSED) != _NOT_SUPPRESSED:
+        return f"policy rule {priority} of a kind that the model does not know"
+    return PolicyRule(
+        version,
+        priority,
+        _number(found, _TABLE, table) if action == 1 else 0,
+        _ACTIONS[action],
+        _prefix(version, found.get(_SRC), source),
+        _prefix(version, found.get(_DST), to),
+        _text(found.get(_IIF)),
+        _text(found.get(_OIF)),
+        _number(found, _MARK),
+        _number(found, _MASK),
+    )
+
+
+def _prefix(version: int, data: memoryview | None, length: int) -> IPNetwork | None:
+    if not length:
+        return None
+    return ip_network((bytes(data or bytes(4 if version == 4 else 16)), length))
+
+
+def _number(found: Mapping[int, memoryview], kind: int, default: int = 0) -> int:
+    data = found.get(kind)
+    return int(_NUMBER.unpack_from(data)[0]) if data else default
+
+
+def _text(data: memoryview | None) -> str:
+    return bytes(data or b"").rstrip(b"\0").decode()
