@@ -190,7 +190,7 @@ class Expectations:
     ) -> Numbers:
         """Count the good sightings of one sort at an end: the one given, else the destination."""
         end = self._many.destination if ends is None else ends
-        found = np.zeros(0, np.int64)
+        found = [np.zeros(0, np.int64)]
         chosen = np.flatnonzero(of)
         for start in range(0, len(chosen), AT_ONCE):
             part = chosen[start : start + AT_ONCE]
@@ -198,8 +198,8 @@ class Expectations:
             some["nic"] = self._nics[some["nic"]]
             there = some["station"] == self._stations[end[which]]
             rows, shots = self._rows[which], self._shots.rows[self._of[which]]
-            found = np.append(found, which[there & good(rows, some, shots)])
-        return np.bincount(found, minlength=len(self._many))
+            found.append(which[there & good(rows, some, shots)])
+        return np.bincount(np.concatenate(found), minlength=len(self._many))
 
 
 def _arrived(rows: Rows, seen: Rows, shots: Rows) -> Mask:

@@ -23,9 +23,11 @@ from vnetlab.probe.observation import REACHED, Observation, Observer, same_port_
 from vnetlab.verdicts import HOLDS, KINDS, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from vnetlab.many import Pattern
 
 OWN_ANSWERS = (
     errno.ENETUNREACH,
@@ -96,9 +98,8 @@ class _Judgement:
         return self._verdict(*self._observed(number))
 
     def _find_controls(self, arrived: NDArray[np.bool_], others: list[int]) -> None:
-        """Find who is shown to send and to receive: by one clean arrival of each kind, and all others."""
-        numbers = np.flatnonzero(arrived)
-        clean = numbers[self._many.chosen(numbers).ends()].tolist()
+        """Find who is shown to send and to receive: by one clean arrival at each NIC, and all others."""
+        clean = self._first_at_each_nic(np.flatnonzero(arrived)).tolist()
         for guarantee, observation in map(self._observed, sorted((*clean, *others))):
             if guarantee.expected in REACHED and observation.arrivals:
                 text = f"{guarantee.flow.protocol} from {guarantee.source} to {guarantee.destination} arrived"
@@ -115,6 +116,20 @@ class _Judgement:
                     able = self._senders if control.sends else self._receivers
                     text = f"control frame between {control.node} and its own port arrived"
                     _add(able, control.node, control.nic, text)
+
+    def _first_at_each_nic(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return so many of these that the first of each NIC that sends or receives is among them.
+
+        Which NIC it is, a pattern promises of all its guarantees; one that does not stands for itself.
+        """
+        ways: dict[Hashable, int] = {}
+        way_of = [ways.setdefault(_nics(at, each), len(ways)) for at, each in enumerate(self._many.patterns)]
+        way = np.array(way_of, np.int64)[self._many.pattern[numbers]]
+        size = len(self._many.nodes)
+        ends = (self._many.source[numbers], self._many.destination[numbers])
+        firsts = [np.unique(way * size + end, return_index=True)[1] for end in ends]
+        found: NDArray[np.int64] = numbers[np.union1d(*firsts)]
+        return found
 
     def _proven(self, unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell of which guarantees not to have been seen is proof, as _doubts() says of each by itself."""
@@ -246,6 +261,11 @@ class _Judgement:
             if address in point.addresses:
                 return point.labels[0]
         return ""
+
+
+def _nics(at: int, pattern: Pattern) -> Hashable:
+    flow, seen = pattern.guarantee.flow, pattern.guarantee.seen
+    return (flow.out_nic, seen.nic, pattern.guarantee.answered) if flow.out_nic and seen and seen.nic else at
 
 
 def _add(able: dict[Place, str], node: str, nic: str, text: str) -> None:
