@@ -17,7 +17,7 @@ from vnetlab.errors import KernelError
 from vnetlab.kernel import writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
@@ -33,6 +33,7 @@ _NLMSGERR_ATTR_MSG = 1
 HEADER = struct.Struct("=IHHII")
 _SEQUENCE = struct.Struct("=I")
 _ERROR = struct.Struct("=i")
+_NUMBER = struct.Struct("=I")
 _ATTRIBUTE = struct.Struct("=HH")
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 # All acknowledgements of a batch queue up before the first is read, each counted with its overhead:
@@ -157,9 +158,20 @@ def attributes(body: memoryview, at: int) -> dict[int, memoryview]:
     return found
 
 
+def text_of(data: memoryview | None) -> str:
+    """Return an attribute that is a string; empty for none."""
+    return bytes(data or b"").rstrip(b"\0").decode()
+
+
+def number_of(found: Mapping[int, memoryview], kind: int, default: int = 0) -> int:
+    """Return an attribute of 32 bits."""
+    data = found.get(kind)
+    return int(_NUMBER.unpack_from(data)[0]) if data else default
+
+
 def _explanation(flags: int, body: memoryview) -> str:
     """Return what the kernel says beyond the error number (extended acknowledgement)."""
     if not flags & _NLM_F_ACK_TLVS:
         return ""
     text = attributes(body, _ERROR.size + HEADER.size).get(_NLMSGERR_ATTR_MSG)
-    return f" ({bytes(text).rstrip(bytes(1)).decode()})" if text else ""
+    return f" ({text_of(text)})" if text else ""

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vnetlab.kernel import switch_messages
-from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes
+from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes, number_of, text_of
 from vnetlab.policy import TableRoute
 from vnetlab.state import Address, Neighbour, StaticRoute
 
@@ -78,23 +78,23 @@ def link(body: memoryview) -> Found:
     _, _, index, flags, _ = _LINK.unpack_from(body)
     found = attributes(body, _LINK.size)
     info = attributes(found.get(18, _NOTHING), 0)
-    port = attributes(info.get(5, _NOTHING), 0) if _text(info.get(4)) == "bridge" else {}
-    kind = _text(info.get(1))
+    port = attributes(info.get(5, _NOTHING), 0) if text_of(info.get(4)) == "bridge" else {}
+    kind = text_of(info.get(1))
     bridge = attributes(info.get(2, _NOTHING), 0) if kind == "bridge" else {}
     # A tap has carrier, and so forwards, only while its guest has it open.
     forwards = kind == "tun" or _byte(port, _PORT_STATE, _PORT_FORWARDS) == _PORT_FORWARDS
     return Found(
         index,
-        _text(found.get(3)),
-        _text(attributes(found.get(52, _NOTHING), 0).get(53)),
+        text_of(found.get(3)),
+        text_of(attributes(found.get(52, _NOTHING), 0).get(53)),
         kind,
         bytes(found.get(1, _NOTHING)).hex(":"),
-        _number(found, 4),
+        number_of(found, 4),
         bool(flags & _IFF_UP) and forwards,
-        _number(found, 10),
+        number_of(found, 10),
         bool(_byte(port, _PORT_ISOLATED, 0)),
-        _number(found, 5),
-        _number(found, 37) if 37 in found else None,
+        number_of(found, 5),
+        number_of(found, 37) if 37 in found else None,
         switch_messages.of_bridge(bridge) if bridge else switch_messages.of_port(port),
         not forwards and _byte(found, _IFLA_OPERSTATE, 0) == _IF_OPER_UP,
         dict(_settings(found.get(_IFLA_AF_SPEC, _NOTHING))),
@@ -114,7 +114,7 @@ def traffic(body: memoryview) -> tuple[str, int, int]:
     """Return a device's name, and the frames that came in and went out by it (`struct rtnl_link_stats64`)."""
     found = attributes(body, _LINK.size)
     received, sent = _TRAFFIC.unpack_from(found[23])
-    return _text(found.get(3)), received, sent
+    return text_of(found.get(3)), received, sent
 
 
 def address(body: memoryview, names: Mapping[int, str]) -> Address:
@@ -151,8 +151,8 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | TableRout
     prefix = ip_network((bytes(found.get(1, zero)), length))
     if table == _LOCAL or kind != _UNICAST or 5 not in found or 4 not in found:
         return f"route to {prefix} of table {table} and type {kind}"
-    made = StaticRoute(prefix, _ip(found[5]), names.get(_number(found, 4), ""))
-    metric = _number(found, 6)
+    made = StaticRoute(prefix, _ip(found[5]), names.get(number_of(found, 4), ""))
+    metric = number_of(found, 6)
     made = made if metric == made.priority else replace(made, metric=metric)
     return made if table == _MAIN else TableRoute(table, made)
 
@@ -168,7 +168,7 @@ def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, 
     if family not in (2, 10) or table == _LOCAL:
         return None
     zero = bytes(4 if family == 2 else 16)
-    return ip_network((bytes(found.get(1, zero)), length)), names.get(_number(found, 4), "")
+    return ip_network((bytes(found.get(1, zero)), length)), names.get(number_of(found, 4), "")
 
 
 def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
@@ -194,15 +194,6 @@ def _neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:
 
 def _ip(data: memoryview) -> IPAddress:
     return ip_address(bytes(data))
-
-
-def _text(data: memoryview | None) -> str:
-    return bytes(data or b"").rstrip(b"\0").decode()
-
-
-def _number(found: Mapping[int, memoryview], kind: int) -> int:
-    data = found.get(kind)
-    return int(_NUMBER.unpack_from(data)[0]) if data else 0
 
 
 def _byte(found: Mapping[int, memoryview], kind: int, default: int) -> int:

@@ -7,17 +7,16 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from vnetlab.kernel.netlink import attributes
-from vnetlab.policy import BLACKHOLE, LOOKUP, PROHIBIT, UNREACHABLE, USUAL, Policy, PolicyRule
+from vnetlab.kernel.netlink import attributes, number_of, text_of
+from vnetlab.policy import BLACKHOLE, LOOKUP, NO_POLICY, PROHIBIT, UNREACHABLE, USUAL, Policy, PolicyRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from vnetlab.policy import TableRoute
     from vnetlab.topology.model import IPNetwork
 
 _HEADER = struct.Struct("=BBBBBBBBI")  # struct fib_rule_hdr
-_NUMBER = struct.Struct("=I")
 _VERSIONS = {2: 4, 10: 6}
 _ACTIONS = {1: LOOKUP, 6: BLACKHOLE, 7: UNREACHABLE, 8: PROHIBIT}
 _DST, _SRC, _IIF, _PRIORITY, _MARK, _SUPPRESS, _TABLE, _MASK = 1, 2, 3, 6, 10, 14, 15, 16
@@ -30,18 +29,19 @@ _NOT_SUPPRESSED = 0xFFFFFFFF
 
 def policy(rules: Iterable[memoryview], routes: Iterable[TableRoute]) -> tuple[Policy, tuple[str, ...]]:
     """Return the policy routing of a namespace, and in words what of it has no place in a State."""
-    found = [rule(bytes(body)) for body in rules]
-    odd = [each for each in found if isinstance(each, str)]
+    decoded = [rule(bytes(body)) for body in rules]
+    odd = [each for each in decoded if isinstance(each, str)]
     kept: list[PolicyRule] = []
     for version, usual in USUAL.items():
-        mine = tuple(each for each in found if isinstance(each, PolicyRule) and each.version == version)
+        mine = tuple(each for each in decoded if isinstance(each, PolicyRule) and each.version == version)
         if mine == usual or (version == 6 and not mine):  # a kernel without IPv6 has none
             continue
         if mine[:1] != usual[:1]:
             odd.append(f"policy rules of IPv{version} that do not begin with the table local")
         else:
             kept += mine[1:]
-    return Policy(tuple(kept), tuple(routes)), tuple(odd)
+    found = Policy(tuple(kept), tuple(routes))
+    return NO_POLICY if found == NO_POLICY else found, tuple(odd)  # the very same one: it is pickled once
 
 
 @lru_cache(maxsize=256)
@@ -52,21 +52,21 @@ def rule(body: bytes) -> PolicyRule | str | None:
     if version is None:
         return None
     found = attributes(memoryview(body), _HEADER.size)
-    priority = _number(found, _PRIORITY)
+    priority = number_of(found, _PRIORITY)
     plain = not tos and not flags & ~_PLAIN_FLAGS and found.keys() <= _KNOWN and action in _ACTIONS
-    if not plain or _number(found, _SUPPRESS, _NOT_SUPPRESSED) != _NOT_SUPPRESSED:
+    if not plain or number_of(found, _SUPPRESS, _NOT_SUPPRESSED) != _NOT_SUPPRESSED:
         return f"policy rule {priority} of a kind that the model does not know"
     return PolicyRule(
         version,
         priority,
-        _number(found, _TABLE, table) if action == 1 else 0,
+        number_of(found, _TABLE, table) if action == 1 else 0,
         _ACTIONS[action],
         _prefix(version, found.get(_SRC), source),
         _prefix(version, found.get(_DST), to),
-        _text(found.get(_IIF)),
-        _text(found.get(_OIF)),
-        _number(found, _MARK),
-        _number(found, _MASK),
+        text_of(found.get(_IIF)),
+        text_of(found.get(_OIF)),
+        number_of(found, _MARK),
+        number_of(found, _MASK),
     )
 
 
@@ -74,12 +74,3 @@ def _prefix(version: int, data: memoryview | None, length: int) -> IPNetwork | N
     if not length:
         return None
     return ip_network((bytes(data or bytes(4 if version == 4 else 16)), length))
-
-
-def _number(found: Mapping[int, memoryview], kind: int, default: int = 0) -> int:
-    data = found.get(kind)
-    return int(_NUMBER.unpack_from(data)[0]) if data else default
-
-
-def _text(data: memoryview | None) -> str:
-    return bytes(data or b"").rstrip(b"\0").decode()

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
 from vnetlab.kernel import nftables, read_tables
-from vnetlab.kernel.netlink import attributes
+from vnetlab.kernel.netlink import attributes, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,11 +146,11 @@ class Tracer:
         fields = attributes(body, 4)
         if _NETWORK in fields:  # only the first event of a packet at a chain shows its headers
             self._last = bytes(fields[_NETWORK]), bytes(fields.get(_TRANSPORT, b""))
-        table = _text(fields.get(_TABLE))
+        table = text_of(fields.get(_TABLE))
         kind = _BE32.unpack(fields[_TYPE])[0]
         if table == self._name or kind not in (_OF_POLICY, _OF_RULE):
             return
-        chain = f"{_FAMILIES.get(body[0], body[0])} {table} {_text(fields.get(_CHAIN))}"
+        chain = f"{_FAMILIES.get(body[0], body[0])} {table} {text_of(fields.get(_CHAIN))}"
         if kind == _OF_POLICY:
             code, label = _BE32.unpack(fields[_POLICY])[0], "policy"
         else:
@@ -204,7 +204,3 @@ def rule_labels(listing: str) -> dict[tuple[str, int], str]:
         elif chain and (rule := _LINE.fullmatch(line)):
             found[chain, int(rule[2])] = read_tables.rule_label(rule[1])
     return found
-
-
-def _text(value: memoryview | None) -> str:
-    return bytes(value or b"").rstrip(b"\0").decode()
