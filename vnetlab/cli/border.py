@@ -59,12 +59,13 @@ class Border:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        lost, self._lost = self._lost, None
         sys.unraisablehook = self._unraisable
-        if self._lost:
+        if lost:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        error = error or self._lost
+        error = error or lost
         if error is None:
             return False
         if os.environ.get(DEBUG_VARIABLE) == "1":
@@ -82,8 +83,8 @@ class Border:
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
     def _raise_lost(self, number: int, frame: FrameType | None) -> None:
-        assert self._lost
-        raise self._lost
+        if self._lost:  # else the command has ended meanwhile
+            raise self._lost
 
 
 def _complain(error: BaseException) -> int:
