@@ -151,8 +151,12 @@ class Routing:
         return [found[router] for router in sorted(found)]
 
     def _nearest(self, neighbours: Sequence[_Hop], target: Lan, family: Family) -> _Hop | None:
-        if not neighbours:
+        there = {router.name for router, nic in self.routers.get(target, ()) if nic.address(family)}
+        if not neighbours or not there:
             return None
+        for hop in neighbours:  # nobody is nearer than who is there: small labs ask no graph
+            if hop.router in there:
+                return hop
         distances = self._distances_to(target, family)
         reaching = [hop for hop in neighbours if hop.router in distances]
         return min(reaching, key=lambda hop: distances[hop.router], default=None)
