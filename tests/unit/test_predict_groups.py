@@ -22,13 +22,13 @@ from vnetlab.compile import compile_topology
 from vnetlab.forecast import forecast
 from vnetlab.guarantees import Outcome
 from vnetlab.modes import guarantees_for
-from vnetlab.policy import BLACKHOLE, USUAL, Policy, PolicyRule
+from vnetlab.policy import BLACKHOLE, USUAL, Policy, PolicyRule, TableRoute
 from vnetlab.predict.around import model_of
 from vnetlab.predict.groups import groups_of
 from vnetlab.predict.matrix import predict
 from vnetlab.predict.mentions import mentions
 from vnetlab.predict.miniature import is_single
-from vnetlab.state import Neighbour, State
+from vnetlab.state import Neighbour, State, StaticRoute
 from vnetlab.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -240,6 +240,23 @@ def test_what_differs_in_the_state_tells_apart(many: Topology) -> None:
     assert all(("b2",) in groups(many, each) for each in cases)
     told = in_namespace(state, "peer", lambda n: replace(n, neighbours=(entry,)))
     assert {("c2",), ("peer",)} <= groups(many, told)
+
+
+def test_a_next_hop_of_a_policy_route_is_alone(many: Topology) -> None:
+    state, hop = compile_topology(many), many.vms["b2"].nics[0].addresses[0].ip
+    host = many.hosts["hv"]
+    bridge = names.network_bridge(host, host.networks[many.vms["b2"].nics[0].network])
+    route = TableRoute(100, StaticRoute(ip_network("203.0.113.0/24"), hop, bridge))
+    policy = Policy((PolicyRule(4, 7, 100), *USUAL[4][1:]), (route,))
+    assert ("b2",) in groups(many, in_namespace(state, "hv", lambda n: replace(n, policy=policy)))
+
+
+def test_devices_that_a_policy_rule_asks_for_are_apart(many: Topology) -> None:
+    first, second = (names.port(vm, "eth0") for vm in ("b1", "b2"))
+    rule = PolicyRule(4, 7, 254, iif=first, oif=second)
+    policy = Policy((rule, *USUAL[4][1:]))
+    found = groups(many, in_namespace(compile_topology(many), "hv", lambda n: replace(n, policy=policy)))
+    assert {("b1",), ("b2",), ("b3",)} <= found
 
 
 def test_a_rule_that_mentions_nobody_keeps_them_together(many: Topology) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from vnetlab.predict.policy import spans_of
 from vnetlab.topology.alike import Atoms, prefix_span
 
 if TYPE_CHECKING:
@@ -75,10 +74,9 @@ def mentions(state: State) -> Mentions:
                         _take(defines.get(word.removeprefix("$"), word), namespace.name, place, spots, spans)
                         if word.endswith("*"):
                             starts.setdefault(namespace.name, set()).add(word[:-1])
-        for rule in namespace.policy.rules:
+        for device in (name for rule in namespace.policy.rules for name in (rule.iif, rule.oif) if name):
             place += 1
-            for word in (rule.iif, rule.oif):
-                _take(word, namespace.name, place, spots, spans)
+            spots.setdefault((namespace.name, device), []).append(place)
         spans.update(_spans(namespace))
     return Mentions(
         {key: tuple(found) for key, found in spots.items()},
@@ -150,11 +148,13 @@ def _without_port(word: str) -> str:
 
 
 def _spans(namespace: Namespace) -> Iterable[Span]:
-    for route in namespace.routes:
+    policy = namespace.policy
+    for rule in policy.rules:
+        yield from (prefix_span(prefix) for prefix in (rule.source, rule.destination) if prefix)
+    for route in (*namespace.routes, *(each.route for each in policy.routes)):
         yield prefix_span(route.prefix)
         yield route.via.version, int(route.via), int(route.via)
     for neighbour in namespace.neighbours:
         yield neighbour.address.version, int(neighbour.address), int(neighbour.address)
-    yield from (prefix_span(prefix) for prefix in spans_of(namespace.policy))
     for own in {address.address.network for address in namespace.addresses}:
         yield prefix_span(own)

@@ -15,7 +15,7 @@ from vnetlab.predict.fib import LOOPBACK, Entry
 from vnetlab.predict.passage import Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from vnetlab.policy import Policy, PolicyRule
     from vnetlab.predict.fib import Fib, Way
@@ -68,7 +68,7 @@ class PolicyRouting:
     def way(self, version: int, destination: int, device: str, asked: Asked) -> Way | None:
         """Return where a packet goes; ``device`` restricts routes to that device.
 
-        Raises BarredError, and Unknown where not even the kernel's order of asking is known.
+        Raises BarredError.
         """
         fib = self._fib(version)
         for rule in self._rules[version]:
@@ -112,10 +112,3 @@ def _has(prefix: IPNetwork | None, address: int) -> bool:
         return True
     shift = prefix.max_prefixlen - prefix.prefixlen
     return int(prefix.network_address) >> shift == address >> shift
-
-
-def spans_of(policy: Policy) -> Iterable[IPNetwork]:
-    """Return the prefixes that policy rules and their routes speak of."""
-    for rule in policy.rules:
-        yield from (prefix for prefix in (rule.source, rule.destination) if prefix)
-    yield from (each.route.prefix for each in policy.routes)
