@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import writes
-from vnetlab.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, attributes
+from vnetlab.kernel.netlink import HEADER, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, attributes
 from vnetlab.plan.flows import Flow
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _NETFILTER = 12
 _GET, _DELETE = 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_...
 _ERROR, _DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
 _NESTED = 0x8000
@@ -64,17 +63,17 @@ def end_flows(concern: Covering, *, if_it_can: bool = False) -> int:
 
 def _entries(sock: socket.socket) -> Iterator[tuple[Flow, bytes]]:
     """Yield each flow, and what names it to the kernel."""
-    length = _HEADER.size + _FAMILY.size
-    sock.sendto(_HEADER.pack(length, _GET, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + bytes(4), (0, 0))
+    length = HEADER.size + _FAMILY.size
+    sock.sendto(HEADER.pack(length, _GET, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + bytes(4), (0, 0))
     while True:
         data, at = memoryview(sock.recv(_RECEIVE)), 0
         while at < len(data):
-            size, kind, *_ = _HEADER.unpack_from(data, at)
+            size, kind, *_ = HEADER.unpack_from(data, at)
             if kind == _ERROR:
-                _check(data[at + _HEADER.size :])
+                _check(data[at + HEADER.size :])
             if kind in (_ERROR, _DONE):
                 return
-            body = data[at + _HEADER.size : at + size]
+            body = data[at + HEADER.size : at + size]
             flow = _flow(attributes(body, _FAMILY.size))
             if flow:
                 yield flow, _name(body)
@@ -130,9 +129,9 @@ def _packed(kind: int, value: memoryview) -> bytes:
 
 def _delete(sock: socket.socket, entry: bytes, number: int) -> None:
     writes.begin("end a flow")
-    header = _HEADER.pack(_HEADER.size + len(entry), _DELETE, NLM_F_REQUEST | NLM_F_ACK, number, 0)
+    header = HEADER.pack(HEADER.size + len(entry), _DELETE, NLM_F_REQUEST | NLM_F_ACK, number, 0)
     sock.sendto(header + entry, (0, 0))
-    _check(memoryview(sock.recv(_RECEIVE))[_HEADER.size :])
+    _check(memoryview(sock.recv(_RECEIVE))[HEADER.size :])
     writes.done("end a flow")
 
 

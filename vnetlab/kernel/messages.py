@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vnetlab.kernel.attributes import encoded, mac_bytes
 from vnetlab.kernel.netlink import HEADER, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
+from vnetlab.policy import MAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,6 @@ _SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
 _IFF_UP = 0x1
 _IFA_F_NODAD = 0x02
 _NUD_PERMANENT = 0x80
-_RT_TABLE_MAIN = 254
 _RTPROT_STATIC = 4
 _RTN_UNICAST = 1
 _RT_SCOPE_UNIVERSE = 0
@@ -215,7 +215,7 @@ def _route(route: StaticRoute, index: int, kind: int, request: int) -> bytes:
     length = route.prefix.prefixlen
     protocol = 0 if kind == _RTM_DELROUTE else _RTPROT_STATIC
     header = _ROUTE.pack(
-        _family(route.prefix), length, 0, 0, _RT_TABLE_MAIN, protocol, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+        _family(route.prefix), length, 0, 0, MAIN, protocol, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
     )
     values: list[Attribute] = [("RTA_GATEWAY", route.via.packed), ("RTA_OIF", index)]
     # Without one the kernel takes the first of several that differ in nothing else.

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
+from socket import AF_INET
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vnetlab.kernel import switch_messages
-from vnetlab.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, attributes, number_of, text_of
-from vnetlab.policy import TableRoute
+from vnetlab.kernel.netlink import HEADER, NLM_F_DUMP, NLM_F_REQUEST, attributes, number_of, text_of
+from vnetlab.policy import LOCAL, MAIN, TableRoute
 from vnetlab.state import Address, Neighbour, StaticRoute
 
 if TYPE_CHECKING:
@@ -24,18 +25,16 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import IPAddress, IPNetwork
 
 GET_LINKS, GET_ADDRESSES, GET_ROUTES, GET_NEIGHBOURS, GET_RULES = 18, 22, 26, 30, 34
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg, as long as struct fib_rule_hdr
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg
 _TRAFFIC = struct.Struct("=QQ")
-_NUMBER = struct.Struct("=I")
 _FIXED = {GET_LINKS: _LINK, GET_ADDRESSES: _ADDRESS, GET_ROUTES: _ROUTE, GET_NEIGHBOURS: _NEIGHBOUR}
 
 _IFF_UP = 0x1
 _NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
-_MAIN, _LOCAL, _BY_KERNEL, _UNICAST = 254, 255, 2, 1
+_BY_KERNEL, _UNICAST = 2, 1
 _NOTHING = memoryview(b"")
 
 _IFLA_OPERSTATE, _IF_OPER_UP = 16, 6  # linux/if.h
@@ -47,7 +46,7 @@ _PORT_STATE, _PORT_FORWARDS, _PORT_ISOLATED = 1, 3, 33
 def dump(kind: int) -> bytes:
     """Return the request for everything of a kind in the namespace."""
     fixed = _FIXED.get(kind, _ROUTE).size
-    return _HEADER.pack(_HEADER.size + fixed, kind, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + bytes(fixed)
+    return HEADER.pack(HEADER.size + fixed, kind, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + bytes(fixed)
 
 
 class Found(Struct, frozen=True):
@@ -146,15 +145,14 @@ def route(body: memoryview, names: Mapping[int, str]) -> StaticRoute | TableRout
     if protocol == _BY_KERNEL:
         return None
     found = attributes(body, _ROUTE.size)
-    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
-    zero = bytes(4 if family == 2 else 16)
-    prefix = ip_network((bytes(found.get(1, zero)), length))
-    if table == _LOCAL or kind != _UNICAST or 5 not in found or 4 not in found:
+    table = number_of(found, 15, table)
+    prefix = network(family, found.get(1), length)
+    if table == LOCAL or kind != _UNICAST or 5 not in found or 4 not in found:
         return f"route to {prefix} of table {table} and type {kind}"
     made = StaticRoute(prefix, _ip(found[5]), names.get(number_of(found, 4), ""))
     metric = number_of(found, 6)
     made = made if metric == made.priority else replace(made, metric=metric)
-    return made if table == _MAIN else TableRoute(table, made)
+    return made if table == MAIN else TableRoute(table, made)
 
 
 def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, str] | None:
@@ -164,11 +162,15 @@ def destination(body: memoryview, names: Mapping[int, str]) -> tuple[IPNetwork, 
     """
     family, length, _, _, table, *_ = _ROUTE.unpack_from(body)
     found = attributes(body, _ROUTE.size)
-    table = _NUMBER.unpack(found[15])[0] if 15 in found else table
-    if family not in (2, 10) or table == _LOCAL:
+    table = number_of(found, 15, table)
+    if family not in (2, 10) or table == LOCAL:
         return None
-    zero = bytes(4 if family == 2 else 16)
-    return ip_network((bytes(found.get(1, zero)), length)), names.get(number_of(found, 4), "")
+    return network(family, found.get(1), length), names.get(number_of(found, 4), "")
+
+
+def network(family: int, data: memoryview | None, length: int) -> IPNetwork:
+    """Return a prefix of routes and rules; the kernel leaves out the one of no length."""
+    return ip_network((bytes(data or bytes(4 if family == AF_INET else 16)), length))
 
 
 def neighbour(body: memoryview, names: Mapping[int, str]) -> Neighbour | None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from vnetlab.kernel.netlink import attributes, number_of, text_of
+from vnetlab.kernel.read_messages import network
 from vnetlab.policy import BLACKHOLE, LOOKUP, NO_POLICY, PROHIBIT, UNREACHABLE, USUAL, Policy, PolicyRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vnetlab.policy import TableRoute
-    from vnetlab.topology.model import IPNetwork
 
 _HEADER = struct.Struct("=BBBBBBBBI")  # struct fib_rule_hdr
 _VERSIONS = {2: 4, 10: 6}
@@ -61,16 +60,10 @@ def rule(body: bytes) -> PolicyRule | str | None:
         priority,
         number_of(found, _TABLE, table) if action == 1 else 0,
         _ACTIONS[action],
-        _prefix(version, found.get(_SRC), source),
-        _prefix(version, found.get(_DST), to),
+        network(family, found.get(_SRC), source) if source else None,
+        network(family, found.get(_DST), to) if to else None,
         text_of(found.get(_IIF)),
         text_of(found.get(_OIF)),
         number_of(found, _MARK),
         number_of(found, _MASK),
     )
-
-
-def _prefix(version: int, data: memoryview | None, length: int) -> IPNetwork | None:
-    if not length:
-        return None
-    return ip_network((bytes(data or bytes(4 if version == 4 else 16)), length))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import messages
-from vnetlab.kernel.netlink import Netlink, attributes
+from vnetlab.kernel.netlink import Netlink, attributes, text_of
 from vnetlab.state import Veth
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _present(netlink: Netlink) -> dict[str, _Present]:
     found = {}
     for _, body in netlink.dump(messages.dump_links()):
         link = attributes(body, _LINK.size)
-        name = bytes(link[_IFLA_IFNAME]).rstrip(b"\0").decode()
+        name = text_of(link[_IFLA_IFNAME])
         found[name] = _Present(_LINK.unpack_from(body)[2], bool(link[_IFLA_CARRIER][0]), _forwards(link))
     return found
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from vnetlab.errors import Absent, FeatureUnavailable, KernelError
 from vnetlab.kernel import nftables, read_tables
-from vnetlab.kernel.netlink import attributes, text_of
+from vnetlab.kernel.netlink import HEADER, attributes, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ _VERDICT_CODE = 1
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _VERDICTS = {0: "drop", 1: "accept"}
 _EARLIEST = -2_000_000_000
-_HEADER, _BE32, _BE64 = struct.Struct("=IHHII"), struct.Struct("!i"), struct.Struct("!Q")
+_BE32, _BE64 = struct.Struct("!i"), struct.Struct("!Q")
 _RECEIVE = 1 << 16
 _ADD_MEMBERSHIP, _SOL_NETLINK = 1, 270
 _LINE = re.compile(r"(.*?) # handle (\d+)")
@@ -136,10 +136,10 @@ class Tracer:
 
     def _events(self, view: memoryview) -> Iterator[Traced]:
         at = 0
-        while at + _HEADER.size <= len(view):
-            length, kind, *_ = _HEADER.unpack_from(view, at)
+        while at + HEADER.size <= len(view):
+            length, kind, *_ = HEADER.unpack_from(view, at)
             if kind == _EVENT_TRACE:
-                yield from self._event(view[at + _HEADER.size : at + length])
+                yield from self._event(view[at + HEADER.size : at + length])
             at += (length + 3) & ~3
 
     def _event(self, body: memoryview) -> Iterator[Traced]:

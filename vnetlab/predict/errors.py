@@ -79,7 +79,7 @@ def _source(space: Space, device: Device, packet: Packet, *, local: bool) -> tup
         # As the device that the packet came in by, so that traceroute shows the way (`icmp6_send`).
         own = fib.source_on(device.name, packet.source)
         return own, own
-    way = space.way_of_own(4, packet.source, "")
+    way = space.way_unless_barred(4, packet.source)
     return fib.source_for(way, packet.source) if way else None, 0  # `icmp_route_lookup`
 
 

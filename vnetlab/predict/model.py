@@ -194,7 +194,7 @@ def _own_source(space: Space, packet: Packet, device: str) -> int | None:
     fib = space.fib(packet.version)
     if fib.is_local(packet.destination, device):
         return packet.destination
-    way = space.way_of_own(packet.version, packet.destination, device)
+    way = space.way_unless_barred(packet.version, packet.destination, device)
     own = fib.source_for(way, packet.destination) if way else None
     if way and own is not None:
         space.certain(packet.version, packet.destination, device, way, own)

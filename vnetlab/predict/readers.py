@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ from vnetlab.predict.fib import LOOPBACK
 from vnetlab.predict.fields import ABSENT
 from vnetlab.predict.packet import ICMP, ICMP6, TCP, UDP, Arp, Packet, is_of_link
 from vnetlab.predict.passage import Unknown
-from vnetlab.predict.policy import Asked, BarredError
+from vnetlab.predict.policy import Asked
 from vnetlab.predict.rules import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vnetlab.predict.fib import Look, Way
+    from vnetlab.predict.fib import Look
     from vnetlab.predict.passage import Passage
 
 Value = int | str | None
@@ -244,12 +244,12 @@ def _fib_reader(key: Key) -> Callable[[Passage], Value]:
         way = _by_policy(passage, of_source, by_input, by_mark) if passage.space.policy else None
         device = passage.iif if by_input else passage.oif if by_output else ""
         if wants_type:
-            return fib.type_of(address, device, way) if way else fib.type_of(address, device)
+            return fib.type_of(address, device, way)
         if passage.hook == "prerouting" and passage.iif == LOOPBACK:
             return LOOPBACK  # `nft_fib_is_loopback`
         if packet.version == 6 and not device and is_of_link(address):
             device = passage.iif or passage.oif  # `nft_fib6_flowi_init`
-        return fib.device_towards(address, device, way) if way else fib.device_towards(address, device)
+        return fib.device_towards(address, device, way)
 
     return read
 
@@ -260,11 +260,4 @@ def _by_policy(passage: Passage, of_source: bool, by_input: bool, by_mark: bool)
     other = packet.destination if of_source else packet.source
     out = of_source and by_input and passage.hook == "forward" and version == 4
     asked = Asked(other, passage.oif if out else LOOPBACK, passage.mark if by_mark else 0)
-
-    def look(destination: int, device: str) -> Way | None:
-        try:
-            return passage.space.way(version, destination, device, asked)
-        except BarredError:
-            return None
-
-    return look
+    return partial(passage.space.way_unless_barred, version, asked=asked)

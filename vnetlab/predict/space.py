@@ -154,10 +154,12 @@ class Space:
         found = self.fib(version).leading_out_of(device)
         return (*found, *self.policy.leading_out_of(version, device)) if self.policy else found
 
-    def way_of_own(self, version: int, destination: int, device: str) -> Way | None:
-        """Do as way() for a packet that has no source yet; None too where a policy rule bars it."""
+    def way_unless_barred(
+        self, version: int, destination: int, device: str = "", asked: Asked = OWN
+    ) -> Way | None:
+        """Do as way(); None too where a policy rule bars the packet."""
         try:
-            return self.way(version, destination, device)
+            return self.way(version, destination, device, asked)
         except BarredError:
             return None
 

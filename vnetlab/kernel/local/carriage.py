@@ -15,14 +15,14 @@ from msgspec import Struct
 
 from vnetlab.errors import KernelError
 from vnetlab.kernel import read_messages
-from vnetlab.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, attributes
+from vnetlab.kernel.netlink import HEADER, NLM_F_ACK, NLM_F_REQUEST, attributes
+from vnetlab.policy import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vnetlab.kernel.netlink import Netlink
 
-_HEADER = struct.Struct("=IHHII")
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _HOP = struct.Struct("=HBBi")  # struct rtnexthop
@@ -40,7 +40,7 @@ _STATES = 0x01 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TABLE, _RTA_EXPIRES, _RTA_VIA, _RTA_NH_ID = 9, 12, 15, 23, 18, 30
-_LOCAL_TABLE, _UNICAST, _ONLINK, _CLONED = 255, 1, 4, 0x200
+_UNICAST, _ONLINK, _CLONED = 1, 4, 0x200
 _TICKS = 100
 """USER_HZ, in which the kernel says how long a route lasts."""
 
@@ -83,7 +83,7 @@ def routes(netlink: Netlink, index: int) -> tuple[bytes, ...]:
         parts = attributes(body, _ROUTE.size)
         if family not in (2, _INET6) or kind != _UNICAST or flags & _CLONED:
             continue
-        if _table(body, parts) == _LOCAL_TABLE:
+        if _table(body, parts) == LOCAL:
             continue
         if family == _INET6 and _RTA_MULTIPATH in parts:
             found += _single(body, parts, index)
@@ -215,7 +215,7 @@ def _route(kind: int, how: int, body: bytes, index: int) -> bytes:
 def _request(kind: int, how: int, fixed: bytes, parts: Mapping[int, memoryview]) -> bytes:
     body = fixed + _attributes(parts)
     flags = NLM_F_REQUEST | NLM_F_ACK | how
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body
+    return HEADER.pack(HEADER.size + len(body), kind, flags, 0, 0) + body
 
 
 def _attributes(parts: Mapping[int, memoryview]) -> bytes:
