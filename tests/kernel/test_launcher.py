@@ -78,11 +78,20 @@ def wait_until_gone(*processes: int) -> None:
 
 
 def wait_until_ended(process: int) -> None:
-    """Wait for a zombie, which is there until its parent looks."""
+    """Wait for a zombie, which is there until its parent looks.
+
+    The command line is gone earlier (exit_mm() in the kernel's do_exit()), while its connections still take
+    what is sent to them; a zombie has closed them (exit_files()).
+    """
     until = time.monotonic() + WITHIN
-    while command_line(process):
+    while state(process) != "Z":
         assert time.monotonic() < until, f"{process} goes on"
         time.sleep(0.01)
+
+
+def state(process: int) -> str:
+    """Return the letter of proc_pid_stat(5), which stands behind a name that may hold anything."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
 
 
 def command_line(process: int) -> str:
