@@ -7,6 +7,7 @@ common: they have a run of their own, where nothing else runs.
 
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import subprocess
@@ -32,6 +33,7 @@ MACHINE: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 def pytest_configure() -> None:
     """Find `nft` and `ip` where distributions keep them out of the PATH of ordinary users."""
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    gc.set_threshold(100_000)  # much is made here and little of it in cycles: a twentieth of the time
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import taps
+from nested import WITHOUT_HYPOTHESIS
 
 from vnetlab.report.pages import Page, pages
 
@@ -62,7 +63,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n')
         (tools / name).chmod(0o755)
     path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | WITHOUT_HYPOTHESIS
     if not any(plugin.name == "vnetlab" for plugin in entry_points(group="pytest11")):
         environment["PYTEST_PLUGINS"] = "vnetlab.pytest_plugin"
     return tmp_path, environment

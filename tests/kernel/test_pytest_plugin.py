@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from nested import WITHOUT_HYPOTHESIS
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def test_promise(guarantee, verdict):
 def run(place: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (place / "case.yaml").write_text(TOPOLOGY)
     (place / "test_case.py").write_text(test)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | WITHOUT_HYPOTHESIS
     if not any(plugin.name == "vnetlab" for plugin in entry_points(group="pytest11")):
         environment["PYTEST_PLUGINS"] = "vnetlab.pytest_plugin"
     return subprocess.run(
