@@ -37,6 +37,15 @@ SIGHTING = np.dtype([
 ])  # fmt: skip
 
 
+def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a row type with bytes where another has arrays of them: such a row is one tuple of Python's."""
+    parts = [(name, dtype[name]) for name in dtype.names or ()]
+    return np.dtype([(name, f"V{part.itemsize}" if part.subdtype else part) for name, part in parts])
+
+
+_PLAIN_SHOT, _PLAIN_SIGHTING = _plain(SHOT), _plain(SIGHTING)
+
+
 class Names:
     """Words by number, each once, in the order in which they were first used."""
 
@@ -95,21 +104,24 @@ class Shots(Sequence[Shot]):
     def __getitem__(self, at: int | slice) -> Shot | Shots:
         if isinstance(at, slice):
             return Shots(self.rows[at], self.stations, self.nics)
-        row = self.rows[at]
+        (
+            station, nic, kind, version, mac, mac_size, source, source_size, destination, destination_size,
+            source_port, destination_port, ttl, size, fragments, wants_answer,
+        ) = self.rows.view(_PLAIN_SHOT).item(at)  # fmt: skip
         return Shot(
-            self.stations[row["station"]],
-            Kind(row["kind"]),
-            int(row["version"]),
-            self.nics[row["nic"]],
-            _packed(row, "mac"),
-            _packed(row, "source"),
-            _packed(row, "destination"),
-            int(row["source_port"]),
-            int(row["destination_port"]),
-            int(row["ttl"]),
-            int(row["size"]),
-            bool(row["fragments"]),
-            bool(row["wants_answer"]),
+            self.stations[station],
+            Kind(kind),
+            version,
+            self.nics[nic],
+            mac[:mac_size],
+            source[:source_size],
+            destination[:destination_size],
+            source_port,
+            destination_port,
+            ttl,
+            size,
+            fragments,
+            wants_answer,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -149,22 +161,25 @@ class Sightings(Sequence[Sighting]):
     def __getitem__(self, at: int | slice) -> Sighting | Sightings:
         if isinstance(at, slice):
             return Sightings(self.rows[at], self.nics)
-        row = self.rows[at]
+        (
+            shot, station, what, nic, addressed, source, source_size, destination, destination_size,
+            mac, mac_size, ttl, source_port, destination_port, icmp, quoted, quoted_size, quoted_port,
+        ) = self.rows.view(_PLAIN_SIGHTING).item(at)  # fmt: skip
         return Sighting(
-            int(row["shot"]),
-            int(row["station"]),
-            int(row["what"]),
-            self.nics[row["nic"]],
-            bool(row["addressed"]),
-            _packed(row, "source"),
-            _packed(row, "destination"),
-            _packed(row, "mac"),
-            int(row["ttl"]),
-            int(row["source_port"]),
-            int(row["destination_port"]),
-            int(row["icmp"]),
-            _packed(row, "quoted"),
-            int(row["quoted_port"]),
+            shot,
+            station,
+            what,
+            self.nics[nic],
+            addressed,
+            source[:source_size],
+            destination[:destination_size],
+            mac[:mac_size],
+            ttl,
+            source_port,
+            destination_port,
+            icmp,
+            quoted[:quoted_size],
+            quoted_port,
         )
 
     def __iter__(self) -> Iterator[Sighting]:
@@ -197,7 +212,3 @@ def shot_row(shot: Shot, stations: Names, nics: Names) -> tuple[object, ...]:
 def padded(packed: bytes, size: int = ADDRESS) -> Rows:
     """Return bytes as a row takes them."""
     return np.frombuffer(packed.ljust(size, b"\0"), np.uint8)
-
-
-def _packed(row: Any, field: str) -> bytes:
-    return bytes(row[field][: row[f"{field}_size"]].tobytes())
