@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from vnetlab.predict.packet import Packet
@@ -23,54 +24,26 @@ class Unknown(Exception):
     """The model cannot tell how the kernel would go on; says why."""
 
 
-class Passage:
+class Passage(Struct, eq=False):
     """A packet at a hook. ``packet`` changes where rules translate it."""
 
-    __slots__ = (
-        "family",
-        "frame",
-        "hook",
-        "iif",
-        "mark",
-        "oif",
-        "packet",
-        "packet_type",
-        "rerouted",
-        "space",
-        "tracked",
-        "untracked",
-        "used",
-        "way",
-    )
-
-    def __init__(
-        self,
-        space: Space,
-        packet: Packet | Arp,
-        iif: str = "",
-        oif: str = "",
-        frame: Frame | None = None,
-        packet_type: int = HOST,
-        family: str = "inet",
-        mark: int = 0,
-    ) -> None:
-        self.space = space
-        self.packet = packet
-        self.iif = iif
-        self.oif = oif
-        self.frame = frame
-        self.packet_type = packet_type
-        self.family = family
-        self.tracked: Tracked | None = None
-        self.untracked = False
-        self.mark = mark
-        self.hook = ""
-        self.way: Way | None = None
-        """Where it was routed, once it was."""
-        self.rerouted = False
-        """A chain of type `route` has marked it otherwise, and it is routed anew."""
-        self.used: list[Item | None] = []
-        """Where the rules that it fits are written down; hooks put the walk's own list here."""
+    space: Space
+    packet: Packet | Arp
+    iif: str = ""
+    oif: str = ""
+    frame: Frame | None = None
+    packet_type: int = HOST
+    family: str = "inet"
+    mark: int = 0
+    tracked: Tracked | None = None
+    untracked: bool = False
+    hook: str = ""
+    way: Way | None = None
+    """Where it was routed, once it was."""
+    rerouted: bool = False
+    """A chain of type `route` has marked it otherwise, and it is routed anew."""
+    used: list[Item | None] = []
+    """Where the rules that it fits are written down; hooks put the walk's own list here."""
 
     @property
     def ip(self) -> Packet:
