@@ -43,6 +43,8 @@ def command(holder: Holder, node: str, argv: Sequence[str]) -> list[str]:
 
 def main() -> NoReturn:
     """Enter and run, as the arguments say: user id, lab, node, command."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this one too, and not with a traceback
     uid, lab, node, *argv = sys.argv[1:]
     caller = _descriptor_of(os.getppid())
     try:
