@@ -144,6 +144,18 @@ def hubs() -> Iterator[tuple[Agent, State]]:
         yield agent, desired
 
 
+def test_a_name_is_no_proof_of_what_is_behind_a_port(hubs: tuple[Agent, State]) -> None:
+    agent, desired = hubs
+    for host, vm, other in (("h1", "a", "c"), ("h2", "c", "a")):
+        port, name = names.port(vm, "eth0"), names.port(other, "eth0")
+        agent.call(run_in, (host, f"ip link set {port} down && ip link set {port} name {name}"))
+    present = agent.call(read, nodes_of(desired))
+    for host, vm, other in (("h1", "a", "c"), ("h2", "c", "a")):
+        link = present.namespace(host).link(names.port(other, "eth0"))
+        assert isinstance(link, Veth)
+        assert (link.peer_namespace, link.peer) == (vm, "eth0")
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

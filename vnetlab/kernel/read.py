@@ -88,7 +88,7 @@ def read(spaces: Spaces, nodes: tuple[Node, ...]) -> State:
     Raises KernelError, and FeatureUnavailable where libnftables is missing.
     """
     kinds = {node.name: node.kind for node in nodes}
-    names = spaces.names()
+    names = dict.fromkeys(spaces.names())
     ordered = [name for name in names if name.startswith(SEGMENT)]
     ordered += [name for name in kinds if name in names]
     ordered += [name for name in names if name not in kinds and not name.startswith(SEGMENT)]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from vnetlab import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vnetlab.kernel.read_messages import Found
     from vnetlab.kernel.spaces import Spaces
@@ -32,39 +35,61 @@ def pairs(spaces: Spaces, links: Iterable[tuple[str, Found]]) -> dict[End, End]:
     for space, link in ends:
         by_indices.setdefault((link.index, link.peer), []).append((space, link))
     found: dict[End, End] = {}
-    doubtful: dict[str, list[tuple[Found, list[tuple[str, Found]]]]] = {}
+    doubtful: dict[str, list[Found]] = {}
     for space, link in ends:
-        candidates = [
-            (there, other)
-            for there, other in by_indices.get((link.peer, link.index), ())
-            if (there == space) is (link.peer_space is None)
-        ]
-        if len(candidates) > 1:
-            doubtful.setdefault(space, []).append((link, candidates))
-        for there, other in candidates if len(candidates) == 1 else ():
-            found[space, link.name] = (there, other.name)
-    for space, several in doubtful.items():
-        _ask(spaces, space, several, found)
+        alike = by_indices.get((link.peer, link.index), ())
+        if len(alike) > 1:
+            doubtful.setdefault(space, []).append(link)
+        elif alike and _may_be(space, link, *alike[0]):
+            found[space, link.name] = (alike[0][0], alike[0][1].name)
+    if doubtful:
+        candidates = _Candidates(
+            by_indices, {names.port(space, link.name): (space, link) for space, link in ends}
+        )
+        for space, several in doubtful.items():
+            _ask(spaces, space, several, candidates, found)
     return found
 
 
+def _may_be(space: str, link: Found, there: str, other: Found) -> bool:
+    """Tell whether indices and namespaces would do for the two ends of a pair."""
+    fits = (other.index, other.peer) == (link.peer, link.index)
+    return fits and (there == space) is (link.peer_space is None)
+
+
+class _Candidates(NamedTuple):
+    """Where the other end of a veth may be."""
+
+    by_indices: dict[tuple[int, int], list[tuple[str, Found]]]
+    meant: dict[str, tuple[str, Found]]
+    """What the name of a port was made of: a good guess where each of many hosts has a port of one index."""
+
+    def of(self, space: str, link: Found) -> Iterator[tuple[str, Found]]:
+        """Yield them, the likeliest first, and that one maybe twice."""
+        guess = self.meant.get(link.name)
+        alike = self.by_indices.get((link.peer, link.index), [])
+        for end in chain([guess] if guess else [], alike):
+            if _may_be(space, link, *end):
+                yield end
+
+
 def _ask(
-    spaces: Spaces, space: str, several: list[tuple[Found, list[tuple[str, Found]]]], found: dict[End, End]
+    spaces: Spaces, space: str, links: Iterable[Found], candidates: _Candidates, found: dict[End, End]
 ) -> None:
     """Ask in one namespace where the other ends are, of those that are not known from there.
 
     So hosts are asked, which come first and have many, and their VMs are not.
     """
-    unknown = [(link, candidates) for link, candidates in several if (space, link.name) not in found]
+    unknown = [link for link in links if (space, link.name) not in found]
     if not unknown:
         return
     with (
         spaces.inside(space),
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock,
     ):
-        for link, candidates in unknown:
-            for there, other in candidates:
-                if _number(spaces, sock, there) == link.peer_space:
+        for link in unknown:
+            for there, other in candidates.of(space, link):
+                if link.peer_space is None or _number(spaces, sock, there) == link.peer_space:
                     found[space, link.name] = (there, other.name)
                     found[there, other.name] = (space, link.name)
                     break
