@@ -41,8 +41,7 @@ BEYOND_LINK_LOCAL = IPv6Address("fec0::fffd")
 
 def nowhere(world: World, family: Family) -> tuple[IPAddress, ...]:
     """Return the addresses of nobody that no prefix of the topology has either."""
-    prefixes = [a.network for found in world.interfaces.values() for i in found for a in i.addresses]
-    return tuple(n for n in NOWHERE[family] if not any(n in prefix for prefix in prefixes))
+    return tuple(n for n in NOWHERE[family] if not any(n in prefix for prefix in world.prefixes))
 
 
 def beside(prefix: IPNetwork) -> tuple[IPAddress, ...]:

@@ -73,13 +73,8 @@ def _bystander(world: World, source: str, fate: Fate, family: Family) -> str:
     """
     passed = {source, fate.node, *fate.crossed}
     default = next((r.via for r in world.topology.node(source).routes if _is_default(r, family)), None)
-    gateways = (
-        i.node
-        for own in (world.interfaces[source] if default is not None else ())
-        for i in world.on_lan[own.lan]
-        if any(a.ip == default for a in i.addresses)
-    )
-    gateways = (g for g in gateways if world.is_router(g) and g not in passed)
+    owners = (world.owner(own.lan, default) for own in world.interfaces[source] if default is not None)
+    gateways = (g.node for g in owners if g and world.is_router(g.node) and g.node not in passed)
     hosts = (host for host in world.topology.hosts if host != source)
     others = (n for n in world.interfaces if n not in passed and not world.is_router(n))
     routers = (n for n in world.interfaces if n not in passed)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vnetlab.topology.model import (
         IPAddress,
         IPInterface,
+        IPNetwork,
         Lan,
         Mode,
         Network,
@@ -145,11 +146,15 @@ class World:
         return frozenset().union(*self.own_addresses.values())
 
     @cached_property
+    def prefixes(self) -> frozenset[IPNetwork]:
+        """Every prefix that some node is on."""
+        every = (a for found in self.interfaces.values() for i in found for a in i.addresses)
+        return frozenset(address.network for address in every)
+
+    @cached_property
     def group_addresses(self) -> frozenset[IPAddress]:
         """The directed broadcast or router anycast of every prefix that some node is on."""
-        every = (a for found in self.interfaces.values() for i in found for a in i.addresses)
-        links = {address.network for address in every}
-        return frozenset(n.broadcast_address if n.version == 4 else n.network_address for n in links)
+        return frozenset(n.broadcast_address if n.version == 4 else n.network_address for n in self.prefixes)
 
     def way(self, node: str, destination: IPAddress) -> tuple[Interface, IPAddress] | None:
         """Return the interface and next hop that a node's routes give, by longest prefix."""
