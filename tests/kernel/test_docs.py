@@ -11,12 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
+import nested
 import pytest
 import taps
-from nested import WITHOUT_HYPOTHESIS
 
 from vnetlab.report.pages import Page, pages
 
@@ -63,10 +62,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n')
         (tools / name).chmod(0o755)
     path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | WITHOUT_HYPOTHESIS
-    if not any(plugin.name == "vnetlab" for plugin in entry_points(group="pytest11")):
-        environment["PYTEST_PLUGINS"] = "vnetlab.pytest_plugin"
-    return tmp_path, environment
+    return tmp_path, nested.environment() | {"PATH": path}
 
 
 @pytest.mark.spread

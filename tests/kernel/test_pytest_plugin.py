@@ -1,15 +1,11 @@
 """The pytest plugin, used as its users do: in a pytest run of its own."""
 
-import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from nested import WITHOUT_HYPOTHESIS
-
-ROOT = Path(__file__).parents[2]
+from nested import environment
 
 TOPOLOGY = """
 name: c-plugin
@@ -37,13 +33,10 @@ def test_promise(guarantee, verdict):
 def run(place: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (place / "case.yaml").write_text(TOPOLOGY)
     (place / "test_case.py").write_text(test)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | WITHOUT_HYPOTHESIS
-    if not any(plugin.name == "vnetlab" for plugin in entry_points(group="pytest11")):
-        environment["PYTEST_PLUGINS"] = "vnetlab.pytest_plugin"
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "test_case.py"],
         cwd=place,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vnetlab import names
+from vnetlab.kernel.netlink import NLM_F_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 End = tuple[str, str]
 """A namespace and a device in it."""
-_RTM_GETNSID, _NLM_F_REQUEST = 90, 1
+_RTM_GETNSID = 90
 _NETNSA_NSID, _NETNSA_FD = 1, 3
 _REQUEST = struct.Struct("=IHHIIBxxxHHI")
 _ANSWER = struct.Struct("=IHHIIBxxxHHi")
@@ -100,7 +101,7 @@ def _number(spaces: Spaces, sock: socket.socket, name: str) -> int:
     descriptor = spaces.open(name)
     try:
         request = _REQUEST.pack(
-            _REQUEST.size, _RTM_GETNSID, _NLM_F_REQUEST, 1, 0, socket.AF_UNSPEC, 8, _NETNSA_FD, descriptor
+            _REQUEST.size, _RTM_GETNSID, NLM_F_REQUEST, 1, 0, socket.AF_UNSPEC, 8, _NETNSA_FD, descriptor
         )
         sock.sendto(request, (0, 0))
         answer = sock.recv(4096)
